@@ -1,0 +1,86 @@
+"""The one interface behind which all storage lies: `raft` in a cluster, `inmem` in dev mode and tests.
+
+Keys are canonical paths ("logical/<mount uuid>/a/b"), values are sealed bytes.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Store value at key. With seen_index, only if the key is still as it was at that index (0: absent)."""
+
+    key: str
+    value: bytes = field(repr=False)
+    seen_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove key, if it exists. With seen_index, only if the key is still as it was at that index."""
+
+    key: str
+    seen_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Write nothing, but refuse the whole set unless key is still as it was at seen_index (0: absent)."""
+
+    key: str
+    seen_index: int
+
+
+Write = Put | Delete | Check
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A value and the index of the Raft entry that wrote it last."""
+
+    value: bytes = field(repr=False)
+    index: int
+
+
+class Store(Protocol):
+    """Reads are local and immediate; a write is one atomic set that shares a Raft entry with others.
+
+    Invariant: a reader that wants the newest truth reads first and then calls `require_lease` before it answers.
+    """
+
+    @property
+    def applied_index(self) -> int:
+        """Index of the last Raft entry whose effect reads show."""
+
+    def get(self, key: str) -> Stored | None:
+        """The value at exactly this key."""
+
+    def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
+        """Names directly below prefix (which ends in "/" or is empty), sorted by bytes; folders end in "/".
+
+        Only names greater than `after`, at most `limit` of them.
+        """
+
+    def scan(self, prefix: str) -> Iterator[tuple[str, Stored]]:
+        """Every key that starts with prefix, in key order, with its value."""
+
+    async def commit(self, writes: Sequence[Write]) -> int:
+        """Make all writes true, or none; returns the index once they are durable on a majority and visible here.
+
+        Raises:
+            Conflict: A seen_index no longer holds; nothing was written.
+            NoLeader: This node cannot write now; nothing was or will be written.
+            OutcomeUnknown: Time ran out or leadership was lost after the entry was sent.
+            EntryTooLarge: The set is over max_entry_size bytes.
+        """
+
+    def require_lease(self) -> None:
+        """The read gate: returns only if this node was certainly the leader at this moment. Raises NoLeader."""
+
+    def watch(self, callback: Callable[[Collection[str]], None]) -> None:
+        """Call back on the event loop, inside apply, with the keys that an entry changed.
+
+        An empty collection means that anything may have changed (a snapshot was installed).
+        """
