@@ -13,14 +13,14 @@ _UNIT_S: Final = {
     "ns": Fraction(1, 10**9),
     "us": Fraction(1, 10**6),
     "µs": Fraction(1, 10**6),  # U+00B5, micro sign
-    "μs": Fraction(1, 10**6),  # noqa: RUF001  U+03BC, Greek mu: both are in use
+    "μs": Fraction(1, 10**6),  # U+03BC, Greek mu: both are in use
     "ms": Fraction(1, 1000),
     "s": Fraction(1),
     "m": Fraction(60),
     "h": Fraction(3600),
     "d": Fraction(86400),
 }
-_PART: Final = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h|d)")  # noqa: RUF001
+_PART: Final = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h|d)")
 _NUMBER: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
