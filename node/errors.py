@@ -1,0 +1,44 @@
+"""What the node can say no with. Only node/status.py knows which HTTP status each one becomes."""
+
+
+class NodeError(Exception):
+    """Anything the node refuses. The message is for a person and holds no secret."""
+
+
+class Sealed(NodeError):
+    """The node has no keys: it was never unsealed, or was sealed again."""
+
+    def __init__(self) -> None:
+        super().__init__("Vault is sealed")
+
+
+class BarrierDamaged(NodeError):
+    """A stored entry does not open: it was changed, moved or cut. Names its key path and nothing of its content."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the stored entry at {key!r} is damaged or does not belong there")
+        self.key = key
+
+
+class KeyTermUnknown(BarrierDamaged):
+    """A stored entry names a key term that this keyring lacks: the keyring was rotated since, so read it again."""
+
+
+class WrongKey(NodeError):
+    """A key does not open what it should open. Says what was to be opened, never a byte of either."""
+
+
+class InvalidShares(NodeError):
+    """Key shares that cannot be used. Says which fault, never the bytes."""
+
+
+class SealUnavailable(NodeError):
+    """The seal (a KMS, another cluster) cannot be reached now: try again later."""
+
+
+class SealRefused(NodeError):
+    """The seal answered and says no, or what it was given is damaged: trying again will not help."""
+
+
+class ConfigError(NodeError):
+    """The configuration cannot be used. Names file and line, or the environment variable; never a value."""
