@@ -6,7 +6,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from cluster.errors import TlsMaterialRefused
 from cluster.frames import FrameReader
@@ -53,6 +53,7 @@ class Channel(asyncio.BufferedProtocol):
         self._unacknowledged_timeout_s = unacknowledged_timeout_s
         self._paused = False
         self._flush_is_due = False
+        self._closing = False
 
     # --- out
 
@@ -62,8 +63,11 @@ class Channel(asyncio.BufferedProtocol):
         return self.written_bytes + self._queued_bytes
 
     def send(self, frame: bytes) -> bool:
-        """Queue a frame; False if the connection is gone or the queue is full. What one loop turn sends, goes at once."""
-        if self._transport is None or self._queued_bytes + len(frame) > self._queue_bytes_max:
+        """Queue a frame; False if the connection is gone or the queue is full.
+
+        What one turn of the event loop sends leaves in one write at its end.
+        """
+        if self._transport is None or self._closing or self._queued_bytes + len(frame) > self._queue_bytes_max:
             return False
         self._queue.append(frame)
         self._queued_bytes += len(frame)
@@ -79,6 +83,7 @@ class Channel(asyncio.BufferedProtocol):
     def abort(self, fault: Exception | None = None) -> None:
         """Close at once; what is queued is lost."""
         if self._transport is not None:
+            self._closing = True
             self.fault = self.fault or fault
             self._transport.abort()
 
@@ -86,7 +91,13 @@ class Channel(asyncio.BufferedProtocol):
         """Send what is queued, then close."""
         self._flush()
         if self._transport is not None:
+            self._closing = True
             self._transport.close()
+
+    async def wait_closed(self, timeout_s: float) -> None:
+        """Returns when a channel that was closed is gone; a peer that takes nothing is cut off after timeout_s."""
+        await asyncio.wait([self.closed], timeout=timeout_s)
+        self.abort()
 
     def _flush(self) -> None:
         self._flush_is_due = False
@@ -114,9 +125,9 @@ class Channel(asyncio.BufferedProtocol):
     # --- called by the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=WRITE_BYTES_MAX)
+        # uvloop's transports are of no class of asyncio's, so this cannot be asserted.
+        self._transport = cast(asyncio.WriteTransport, transport)
+        self._transport.set_write_buffer_limits(high=WRITE_BYTES_MAX)
         self._notice_dead_peers(transport.get_extra_info("socket"))
         tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
         try:
@@ -124,14 +135,14 @@ class Channel(asyncio.BufferedProtocol):
         except TlsMaterialRefused as error:
             self.abort(error)
 
-    def get_buffer(self, sizehint: int) -> memoryview:  # type: ignore[override]  # a slice of it must be a view too
+    def get_buffer(self, sizehint: int) -> memoryview:
         return self._reader.room()
 
     def buffer_updated(self, nbytes: int) -> None:
         try:
             for body in self._reader.received(nbytes):
                 self.on_frame(self, body)
-                if self.fault is not None or self._transport is None or self._transport.is_closing():
+                if self._closing:
                     return
         except WireError as error:
             self.abort(error)
@@ -147,10 +158,10 @@ class Channel(asyncio.BufferedProtocol):
         self._transport = None
         self.fault = self.fault or exc
         self._queue.clear()
+        self._closing = True
         if not self.closed.done():
             self.closed.set_result(None)
         self.on_lost(self)
-        self.on_frame = _ignore  # breaks the reference cycle with whoever listens
 
     def _notice_dead_peers(self, sock: socket.socket) -> None:
         """A peer that vanished without a word (power, cable) is noticed within seconds, idle or not."""
@@ -163,8 +174,4 @@ class Channel(asyncio.BufferedProtocol):
 
 
 def _nothing(_: Channel) -> None:
-    pass
-
-
-def _ignore(_: Channel, __: memoryview) -> None:
     pass

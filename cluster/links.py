@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from cluster.call_link import CallAnswerer, CallLink
 from cluster.channel import Channel
 from cluster.dialling import Identity
-from cluster.errors import OutcomeUnknown, PeerUnreachable, TlsMaterialRefused
+from cluster.errors import PeerUnreachable, TlsMaterialRefused
 from cluster.link_limits import RAFT_FRAME_BYTES_MAX, LinkLimits
 from cluster.listener import Listener
 from cluster.raft_link import RaftLink
@@ -59,7 +59,7 @@ class TlsLinks:
         )
         self._raft_links: dict[str, RaftLink] = {}
         self._call_links: dict[str, CallLink] = {}
-        self._answerer = CallAnswerer(self, self._limits)
+        self._answerer = CallAnswerer(lambda: self.on_call, self._limits)
         self._listener = Listener(self._identity, self._limits, self._greeted)
 
     async def start(self, bind_host: str, bind_port: int) -> None:
@@ -73,9 +73,10 @@ class TlsLinks:
 
     async def stop(self) -> None:
         """Send what is queued, within stop_timeout_s, and close everything. May be called more than once."""
+        links: list[RaftLink | CallLink] = [*self._raft_links.values(), *self._call_links.values()]
         self.set_peers({})
         await self._answerer.stop()
-        await self._listener.stop()
+        await asyncio.gather(self._listener.stop(), *(link.wait_closed() for link in links))
 
     def set_peers(self, peers: Mapping[str, str]) -> None:
         """As in Links. This node's own id is skipped."""
@@ -86,7 +87,9 @@ class TlsLinks:
                 self._call_links.pop(node_id).close()
         for node_id, address in wanted.items():
             if node_id not in self._raft_links:
-                self._raft_links[node_id] = RaftLink(self, self._identity, node_id, address, self._limits)
+                self._raft_links[node_id] = RaftLink(
+                    self._identity, node_id, address, self._limits, self._link_is_up, self._link_is_down
+                )
                 self._call_links[node_id] = CallLink(self._identity, node_id, address, self._limits)
 
     def send(self, node_id: str, message: dict[str, Any]) -> bool:
@@ -114,6 +117,12 @@ class TlsLinks:
             raise PeerUnreachable(f"node {node_id!r} is not a peer of this node")
         return await link.call(payload, timeout_s)
 
+    def _link_is_up(self, node_id: str) -> None:
+        _guarded(self.on_connected, node_id)
+
+    def _link_is_down(self, node_id: str) -> None:
+        _guarded(self.on_disconnected, node_id)
+
     def _greeted(self, channel: Channel, kind: str) -> None:
         """A peer has connected to this node and proved who it is."""
         if kind == "call":
@@ -125,12 +134,15 @@ class TlsLinks:
             link.hurry()
 
     def _on_raft_frame(self, channel: Channel, body: memoryview) -> None:
-        message = unpack(body, RAFT)
-        try:
-            self.on_message(channel.peer_id, message)
-        except Exception:
-            # A fault of this node, not of the peer: closing its connection would hide it in reconnects.
-            logger.exception("a %s message of node %r could not be handled", message["type"], channel.peer_id)
+        _guarded(self.on_message, channel.peer_id, unpack(body, RAFT))
+
+
+def _guarded(callback: Callable[..., None], *arguments: Any) -> None:
+    try:
+        callback(*arguments)
+    except Exception:
+        # A fault of this node, not of the peer: it must neither end the link nor hide in reconnects.
+        logger.exception("the receiver of node %r's link events failed", arguments[0])
 
 
 def _drop_message(node_id: str, message: dict[str, Any]) -> None:
@@ -139,6 +151,3 @@ def _drop_message(node_id: str, message: dict[str, Any]) -> None:
 
 def _nothing(node_id: str) -> None:
     pass
-
-
-__all__ = ["Links", "OutcomeUnknown", "PeerUnreachable", "TlsLinks"]
