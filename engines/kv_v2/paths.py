@@ -82,7 +82,7 @@ class _Held:
 
 
 async def _held_version(path: str, version: int, values_name: str, ctx: Context) -> _Held:
-    """A version (0: the newest) with its values. Raises NotFound, whose answer tells what is known of one that ended."""
+    """A version (0: the newest) with its values. Raises NotFound, with what is known of one that ended."""
     if version < 0:
         raise InvalidRequest("version must not be negative")
     seen_index = -1
