@@ -94,7 +94,11 @@ def parse(wire: WireRequest, request_id: str) -> Request:
         body = json_object(wire.body)
         if operation is Operation.PATCH:
             _require_merge_patch(headers)
-    if operation is Operation.UPDATE and wire.path.endswith("/") and not path.startswith(("sys/", "auth/", "identity/")):
+    if (
+        operation is Operation.UPDATE
+        and wire.path.endswith("/")
+        and not path.startswith(("sys/", "auth/", "identity/"))
+    ):
         raise BadRequest("cannot write to a path ending in '/'")
     wrap = headers.get("x-vault-wrap-ttl", "")
     return Request(

@@ -111,5 +111,3 @@ class MountView:
         skip = len(self.prefix)
         for key in self._opened.keys(self.prefix + prefix):
             yield key[skip:]
-
-
