@@ -52,7 +52,11 @@ class MountInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who asks. `token_key` names the token in storage without being the token; empty when unauthenticated."""
+    """Who asks. `token_key` names the token in storage without being the token; empty when unauthenticated.
+
+    `has_sudo`: policy grants sudo on the path of this request (a root token always has it). `token` is the token itself,
+    which only auth/token may answer with; it stays out of every repr.
+    """
 
     token_key: str = ""
     accessor: str = ""
@@ -61,6 +65,8 @@ class Caller:
     policies: tuple[str, ...] = ()
     client_address: str = ""
     is_root: bool = False
+    has_sudo: bool = False
+    token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,6 +48,15 @@ class LeaseGrant:
     internal: bytes = field(default=b"", repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class KnownLease:
+    """A lease that exists already and is told again: the answer to its renewal."""
+
+    lease_id: str
+    ttl_s: int
+    renewable: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenGrant:
     """What a login earned: the pipeline makes the token (API documentation, "Tokens"). Durations in seconds, 0 unset."""
@@ -86,6 +95,7 @@ class Answer:
     data: Mapping[str, object] | None = field(default=None, repr=False)
     warnings: tuple[str, ...] = ()
     lease: LeaseGrant | None = None
+    known_lease: KnownLease | None = None
     login: TokenGrant | None = None
     auth: Mapping[str, object] | None = field(default=None, repr=False)
     raw: RawAnswer | None = None
