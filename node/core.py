@@ -28,6 +28,7 @@ from node.forwarding import (
     encode_request,
     encode_response,
 )
+from node.join_target import PendingJoin
 from node.request import WireRequest, parse
 from node.response import Response, of_error, refusal
 from node.seal import Seal
@@ -88,7 +89,7 @@ class Core:
     root_key: bytes | None = field(init=False, default=None, repr=False)
     unsealed: Unsealed | None = field(init=False, default=None)
     progress: UnsealProgress | None = field(init=False, default=None, repr=False)
-    pending_join: SealedKeys | None = field(init=False, default=None, repr=False)
+    pending_join: PendingJoin | None = field(init=False, default=None, repr=False)
     echoes: dict[str, Echo] = field(init=False, default_factory=dict)
     active_since_ms: int = field(init=False, default=0)
     seal_lock: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
@@ -130,6 +131,10 @@ class Core:
             return JoinRecord.from_bytes(record).keys
         return None
 
+    def pending_keys(self) -> SealedKeys | None:
+        """What a join brought that waits for the root key."""
+        return None if self.pending_join is None else self.pending_join.keys
+
     def cluster_info(self) -> ClusterInfo | None:
         """The cluster's name and id; None until this node has them, unsealed."""
         if self.unsealed is None or self.barrier.is_sealed:
@@ -146,6 +151,12 @@ class Core:
             return None
         active = ActiveNode.from_bytes(seen.value)
         return active if active.node_id == self.storage.leader_id else None
+
+    def require_unsealed(self) -> Unsealed:
+        """What this node works with. Raises Sealed."""
+        if self.unsealed is None:
+            raise Sealed
+        return self.unsealed
 
     # -- keys --------------------------------------------------------------------------------------------------------
 
@@ -283,6 +294,10 @@ class Core:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def next_change(self) -> None:
+        """Wait until this node's role may have changed."""
+        await self._changed.wait()
 
     async def wait_active(self, timeout_s: float) -> None:
         """Wait until this node is active. Raises TimeoutError."""

@@ -95,3 +95,7 @@ class RequestTimedOut(NodeError):
 
     def __init__(self) -> None:
         super().__init__("request timed out; if it was a write, read before writing again")
+
+
+class JoinRefused(NodeError):
+    """The cluster cannot be joined as things are. The message says what to do."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from engines.common.context import Caller
 from engines.common.plan import Write
 from node.policy import Acl
+from node.tokens.model import SeenToken
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +14,7 @@ class Identified:
 
     caller: Caller
     acl: Acl
+    token: SeenToken | None = None
     use_writes: tuple[Write, ...] = ()
 
 

@@ -19,6 +19,7 @@ ROOT_KEY_KEY: Final = "core/root-key"
 KEYRING_KEY: Final = "core/keyring"
 AUTHORITY_KEY: Final = "core/raft/authority"
 CLUSTER_KEY: Final = "core/cluster"
+RECOVERY_KEY_KEY: Final = "core/recovery-key"
 _FORMAT: Final = b"\x01"
 
 
@@ -89,21 +90,30 @@ class JoinRecord:
 
     keys: SealedKeys
     sealed_authority: bytes = field(repr=False)
+    api_address: str
+    ca_pem: str = ""
+    tls_server_name: str = ""
 
     def to_bytes(self) -> bytes:
         """The record."""
-        return _FORMAT + bytes(
-            msgpack.packb([self.keys.config.to_bytes(), self.keys.sealed_root_key, self.sealed_authority])
-        )
+        keys = (self.keys.config.to_bytes(), self.keys.sealed_root_key)
+        target = (self.api_address, self.ca_pem, self.tls_server_name)
+        return _FORMAT + bytes(msgpack.packb([keys, self.sealed_authority, target]))
 
     @staticmethod
     def from_bytes(record: bytes) -> "JoinRecord":
         """Raises ValueError."""
         if record[:1] != _FORMAT:
             raise ValueError("the join record has an unknown format; was it written by a newer version?")
-        config, sealed_root_key, sealed_authority = msgpack.unpackb(record[1:])
+        (config, sealed_root_key), sealed_authority, (api_address, ca_pem, name) = msgpack.unpackb(record[1:])
         keys = SealedKeys(config=SealConfig.from_bytes(config), sealed_root_key=sealed_root_key)
-        return JoinRecord(keys=keys, sealed_authority=sealed_authority)
+        return JoinRecord(
+            keys=keys,
+            sealed_authority=sealed_authority,
+            api_address=api_address,
+            ca_pem=ca_pem,
+            tls_server_name=name,
+        )
 
     def open_authority(self, root_key: bytes) -> bytes:
         """The authority's record, opened. Raises WrongKey."""
@@ -111,6 +121,7 @@ class JoinRecord:
 
 
 JOIN_PURPOSE: Final = b"strongroom/join/authority"
+ANSWER_PURPOSE: Final = b"strongroom/join/answer"
 CHALLENGE_PURPOSE: Final = b"strongroom/join/challenge"
 
 

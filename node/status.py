@@ -10,6 +10,7 @@ from cluster.errors import (
     MembershipRefused,
     NoLeader,
     OutcomeUnknown,
+    PeerUnreachable,
 )
 from engines.common.errors import (
     EngineError,
@@ -22,6 +23,13 @@ from engines.common.errors import (
 from node.errors import (
     AlreadyInitialized,
     BadRequest,
+    BarrierDamaged,
+    ConfigError,
+    InvalidShares,
+    JoinRefused,
+    SealRefused,
+    SealUnavailable,
+    WrongKey,
     MethodNotAllowed,
     NoActiveNode,
     NodeError,
@@ -38,6 +46,9 @@ STATUS: Final[Mapping[type[Exception], int]] = {
     AlreadyInitialized: 400,
     NotInitialized: 400,
     MembershipRefused: 400,
+    InvalidShares: 400,
+    WrongKey: 400,
+    JoinRefused: 500,
     PermissionDenied: 403,
     NotFound: 404,
     UnsupportedPath: 404,
@@ -50,6 +61,11 @@ STATUS: Final[Mapping[type[Exception], int]] = {
     OutcomeUnknown: 500,  # not 503, which says that nothing happened: the write may yet commit
     RequestTimedOut: 500,
     NoActiveNode: 500,  # what clients of this API know and retry
+    BarrierDamaged: 500,
+    ConfigError: 500,
+    SealRefused: 500,
+    SealUnavailable: 503,
+    PeerUnreachable: 503,
     Sealed: 503,
     NoLeader: 503,
 }

@@ -19,6 +19,7 @@ from node.mounts import AUTH_KEY, MOUNTS_KEY, Mount, Mounted, Router, decode_mou
 from node.policies import Policies
 from node.request import Request
 from node.sources import Sources
+from node.tokens.model import Ttls
 from node.tokens.token_store import TokenStore
 from node.view import MountView, OpenedStore
 
@@ -70,9 +71,7 @@ class Unsealed:
             salt = self.opened.get(SALT_KEY)
             if salt is None:
                 raise LookupError("the token salt has not been replicated to this node yet")
-            self._tokens = TokenStore(
-                self.root_view, self.sources, salt.value, self.barrier, self.system_ttls
-            )
+            self._tokens = TokenStore(self.root_view, self.sources, salt.value, self.barrier, self.ttls_of)
         return self._tokens
 
     def mounts(self) -> tuple[Mount, ...]:
@@ -93,6 +92,11 @@ class Unsealed:
     def system_ttls(self) -> tuple[int, int]:
         """The system's default and maximum TTL in seconds."""
         return self.config.default_lease_ttl_s, self.config.max_lease_ttl_s
+
+    def ttls_of(self, path: str) -> Ttls:
+        """The TTLs of the mount that answers for a request path."""
+        found = self.router.match(path)
+        return Ttls(*(self.system_ttls() if found is None else self.effective_ttls(found[0].mount)))
 
     def effective_ttls(self, mount: Mount) -> tuple[int, int]:
         """The mount's default and maximum TTL in seconds, or else the system's."""
@@ -140,7 +144,7 @@ class Unsealed:
             client_address=request.client_address,
             is_root=acl.is_root,
         )
-        return Identified(caller, acl, tokens.use_writes(seen) if entry.num_uses else ())
+        return Identified(caller, acl, seen, tokens.use_writes(seen))
 
     def require(self, who: Identified, request: Request, operation: Operation, *, sudo: bool = False) -> None:
         """Raise PermissionDenied unless policy allows this operation on the request's path."""

@@ -1,6 +1,7 @@
 """The opened storage of a mount: reads through the barrier, with a cache that apply invalidates by key."""
 
 from collections.abc import AsyncIterator, Collection, Sequence
+from itertools import islice
 from typing import Final
 
 from cluster import store as sealed_store
@@ -39,9 +40,9 @@ class OpenedStore:
         """Names directly below an absolute prefix."""
         return self._store.list(prefix, after=after, limit=limit)
 
-    def keys(self, prefix: str) -> Collection[str]:
-        """Every absolute key below prefix, in order."""
-        return [key for key, _ in self._store.scan(prefix)]
+    def keys(self, prefix: str, limit: int | None = None) -> Collection[str]:
+        """Every absolute key below prefix, in order, at most `limit` of them."""
+        return [key for key, _ in islice(self._store.scan(prefix), limit)]
 
     async def commit(self, prefix: str, writes: Sequence[Write], more: Sequence[Write] = ()) -> int:
         """Seal and commit the writes of one request: `writes` below prefix, `more` at absolute keys.

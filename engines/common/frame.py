@@ -1,7 +1,7 @@
 """The frame in which an engine declares its paths once.
 
 Routing, policy's create-or-update question, `?help=1` and OpenAPI are all derived from the routes declared here.
-A pattern is made of literal segments, `:name` (one segment) and, as its last, `*name` (the rest, with slashes).
+A pattern is made of literal segments, `:name` (one segment) and `*name` (one or more segments; none, too, at the end).
 """
 
 from __future__ import annotations
@@ -78,16 +78,21 @@ class _Pattern:
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
-    """A trailing rest may be empty, so that a LIST of the whole engine and of a folder are one route."""
-    parts = []
-    for segment in pattern.split("/"):
+    """A rest at the end may be empty, so that a LIST of the whole engine and of a folder are one route."""
+    text = ""
+    segments = pattern.split("/")
+    for place, segment in enumerate(segments):
+        slash = "/" if place else ""
         if segment.startswith("*"):
+            is_last = place == len(segments) - 1
+            rest = f"{slash}(?P<{segment[1:]}>{'.*' if is_last else '.+'})"
             # "metadata" and "metadata/a/b" both match "metadata/*path"; at the top "" and "a/b" match "*path".
-            rest = f"(?P<{segment[1:]}>.*)"
-            head = "/".join(parts)
-            return re.compile(f"{head}(?:/{rest})?" if head else rest, re.DOTALL)
-        parts.append(f"(?P<{segment[1:]}>[^/]+)" if segment.startswith(":") else re.escape(segment))
-    return re.compile("/".join(parts), re.DOTALL)
+            text += f"(?:{rest})?" if is_last and place else rest
+        elif segment.startswith(":"):
+            text += f"{slash}(?P<{segment[1:]}>[^/]+)"
+        else:
+            text += slash + re.escape(segment)
+    return re.compile(text, re.DOTALL)
 
 
 class RouteTable:
@@ -135,8 +140,9 @@ class RouteTable:
 
 
 def _specificity(pattern: str) -> tuple[tuple[int, str], ...]:
-    rank = {":": 1, "*": 2}
-    return tuple((rank.get(segment[:1], 0), segment) for segment in pattern.split("/"))
+    """Literal, then one segment, then the pattern's end, then a rest: "a", "a/*x/tune" and "a/*x" in this order."""
+    rank = {":": 1, "*": 3}
+    return (*((rank.get(segment[:1], 0), segment) for segment in pattern.split("/")), (2, ""))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
