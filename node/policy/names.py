@@ -45,7 +45,7 @@ def canonical_policy_name(name: str) -> str:
 
 
 def is_canonical_policy_name(name: str) -> bool:
-    """Whether the name is already in its one spelling; any other is ignored when rights are computed."""
+    """Whether the name is already in its one spelling; a policy of any other is ignored when rights are computed."""
     try:
         return canonical_policy_name(name) == name
     except PolicyNameRefused:

@@ -9,7 +9,7 @@ from typing import Final
 from engines.common.duration import parse_duration_s
 from engines.common.hcl import Body, HclError, Item, ListValue, Literal, Position, Value, blocks_of, parse, plain
 from node.policy.errors import PolicyError, PolicyNameRefused
-from node.policy.model import CAPABILITY_OF_NAME, NO_CAPABILITY, NO_PARAMETERS, Capability, Parameters, PathRule, Policy
+from node.policy.model import CAPABILITY_OF_NAME, NO_CAPABILITY, Capability, Parameters, PathRule, Policy
 from node.policy.names import IMMUTABLE_NAMES, canonical_policy_name
 from node.policy.pattern import has_control_character
 from node.policy.template import is_templated, template_fault
@@ -143,7 +143,7 @@ def _shorthand(item: Item | None) -> Capability:
 def _parameters(item: Item | None) -> Parameters:
     """Names fold to lower case, as the fields of requests are; a name given twice has the values of both."""
     if item is None:
-        return NO_PARAMETERS
+        return {}
     parameters: dict[str, tuple[object, ...]] = {}
     for body in _bodies(item.value):
         for entry in body.items:
