@@ -14,6 +14,9 @@ from node.policy.names import IMMUTABLE_NAMES, canonical_policy_name
 from node.policy.pattern import has_control_character
 from node.policy.template import is_templated, template_fault
 
+# As much as fits into one entry of the log with room to spare; reading it takes some 0.2 s.
+POLICY_CHARS_MAX: Final = 2**19
+
 # The shorthand of the first releases, which old policies still carry.
 _WRITE: Final = Capability.CREATE | Capability.READ | Capability.UPDATE | Capability.DELETE | Capability.LIST
 _SHORTHAND: Final = {
@@ -57,6 +60,8 @@ def parse_policy(name: str, text: str) -> Policy:
 
 def policy_of_text(canonical_name: str, text: str) -> Policy:
     """As `parse_policy`, for names that no request may write: the built-in texts. Raises PolicyError."""
+    if len(text) > POLICY_CHARS_MAX:
+        raise PolicyError(f"a policy may not be longer than {POLICY_CHARS_MAX} characters")
     try:
         rules = tuple(_rules(parse(text)))
     except HclError as fault:

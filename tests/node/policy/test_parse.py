@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from node.policy.errors import PolicyError, PolicyNameRefused
 from node.policy.model import Capability, PathRule, capability_names
-from node.policy.parse import parse_policy
+from node.policy.parse import POLICY_CHARS_MAX, parse_policy
 
 READ, LIST = Capability.READ, Capability.LIST
 
@@ -140,6 +140,13 @@ def test_refusals_name_the_line(text: str, line: int) -> None:
         parse_policy("p", text)
     assert refused.value.line == line
     assert str(refused.value).startswith(f"line {line}: ")
+
+
+def test_size_bound() -> None:
+    """A text is read up to the bound, and refused above it before any of it is read."""
+    assert parse_policy("p", "#" * POLICY_CHARS_MAX).rules == ()
+    with pytest.raises(PolicyError):
+        parse_policy("p", "#" * POLICY_CHARS_MAX + "#")
 
 
 @given(st.text(alphabet='path "a/*+{}[]=,\n#capbilites12\\<&', max_size=80))

@@ -12,6 +12,7 @@ from node.policy.errors import PasswordPolicyError
 from node.policy.password import (
     CHARSET_CHARS_MAX,
     DEFAULT_PASSWORD_POLICY,
+    RULES_MAX,
     CharsetRule,
     PasswordPolicy,
     generate,
@@ -100,6 +101,15 @@ def test_charset_bound() -> None:
     assert len(generate(policy, Random(1).randbytes)) == 4
     with pytest.raises(PasswordPolicyError):
         parse_password_policy(rule.format("".join(characters)))
+
+
+def test_size_bounds() -> None:
+    """Neither the text nor the number of rules can make one password cost more than its bound."""
+    rule = 'rule "charset" { charset = "ab" }\n'
+    assert len(parse_password_policy("length = 4\n" + rule * RULES_MAX).rules) == RULES_MAX
+    for text in ("length = 4\n" + rule * (RULES_MAX + 1), "length = 4\n" + rule + "#" * 2**16):
+        with pytest.raises(PasswordPolicyError):
+            parse_password_policy(text)
 
 
 def test_impossible_rules_end() -> None:
