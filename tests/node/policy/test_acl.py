@@ -82,6 +82,7 @@ def test_union_of_one_pattern_and_denial() -> None:
     assert union.capability_names("a") == ["read", "sudo", "update"]
     denied = acl_of([one("a", "read sudo")], [one("a", "deny")], [one("a", "update")])
     assert denied.capability_names("a") == ["deny"]
+    assert denied.rules()[0] == {"a": Capability.DENY}
     assert not denied.check(READ, "a", None, None, sudo_needed=True).allowed
 
 
@@ -112,6 +113,13 @@ def test_narrower_grants_also_hold_in_both_spellings() -> None:
         acl = acl_of([one("m/*", "deny"), one(pattern, "list")])
         assert may(acl, LIST, "m/pub") and may(acl, LIST, "m/pub/")
         assert not may(acl, LIST, "m/other")
+
+
+def test_one_pattern_in_both_spellings() -> None:
+    """Where a folder is named with and without its slash, a denial in either holds for listing it."""
+    for denied, granted in (("m/priv", "m/priv/"), ("m/priv/", "m/priv"), ("m/+", "m/+/"), ("m/+/", "m/+")):
+        acl = acl_of([one(denied, "deny"), one(granted, "list")])
+        assert not may(acl, LIST, "m/priv") and not may(acl, LIST, "m/priv/")
 
 
 @pytest.mark.parametrize("path", ["m/a/../b", "m/./b", "m//b", "../m", "/m/b", "m/b\x00", "", "m/b\n"])
