@@ -4,6 +4,8 @@
 on. `root` and `response-wrapping` are never stored, so nothing that writes to the store can change them.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from node.policy.model import Policy
@@ -21,6 +23,11 @@ RESPONSE_WRAPPING_POLICY: Final = policy_of_text(
     path "sys/wrapping/unwrap" { capabilities = ["update"] }
     path "cubbyhole/response"  { capabilities = ["read"] }
     """,
+)
+
+# What a name means whatever the store holds.
+UNSTORED_POLICIES: Final[Mapping[str, Policy]] = MappingProxyType(
+    {policy.name: policy for policy in (ROOT_POLICY, RESPONSE_WRAPPING_POLICY)}
 )
 
 DEFAULT_POLICY_TEXT: Final = """\

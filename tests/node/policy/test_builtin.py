@@ -1,8 +1,11 @@
 """node/policy/builtin.py: what exists before anyone writes a policy."""
 
+import pytest
+
 from engines.common.frame import Operation
 from node.policy.acl import Acl
-from node.policy.builtin import DEFAULT_POLICY_TEXT, RESPONSE_WRAPPING_POLICY, ROOT_POLICY
+from node.policy.builtin import DEFAULT_POLICY_TEXT, RESPONSE_WRAPPING_POLICY, ROOT_POLICY, UNSTORED_POLICIES
+from node.policy.errors import PolicyNameRefused
 from node.policy.model import Capability, Subject
 from node.policy.parse import parse_policy
 
@@ -53,3 +56,11 @@ def test_response_wrapping_only_unwraps() -> None:
     exact, globs = Acl.of([RESPONSE_WRAPPING_POLICY]).rules()
     assert exact == {"sys/wrapping/unwrap": Capability.UPDATE, "cubbyhole/response": Capability.READ}
     assert not globs
+
+
+def test_unstored_policies_cannot_be_written() -> None:
+    """Each policy that is not stored has a name under which none can be stored."""
+    assert set(UNSTORED_POLICIES) == {"root", "response-wrapping"}
+    for name in UNSTORED_POLICIES:
+        with pytest.raises(PolicyNameRefused):
+            parse_policy(name, "")
