@@ -1,7 +1,9 @@
 """What policies can say no with. Only node/status.py knows which HTTP status each one becomes."""
 
+from node.errors import NodeError
 
-class PolicyError(Exception):
+
+class PolicyError(NodeError):
     """A policy text that does not hold together. The message reaches whoever wrote the policy.
 
     `line` counts from 1; None means that the fault is in no single line.
@@ -12,7 +14,7 @@ class PolicyError(Exception):
         self.line = line
 
 
-class PolicyNameRefused(Exception):
+class PolicyNameRefused(NodeError):
     """A policy name that may not be used. Says which rule it breaks, never repeats the name."""
 
 

@@ -1,11 +1,11 @@
 """What a rule demands beyond its capabilities: parameters of the body and the life of a wrapped response."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from engines.common.frame import Operation
-from node.policy.model import NO_PARAMETERS, Parameters, PathRule
+from node.policy.model import Parameters, PathRule
 
 # Parameters of the other operations are not part of a body that anything stores.
 _JUDGED_OPERATIONS: Final = frozenset({Operation.CREATE, Operation.UPDATE, Operation.PATCH})
@@ -16,8 +16,8 @@ _NOTHING: Final[Mapping[str, object]] = {}
 class Limits:
     """The merged demands of all rules with one pattern. Empty parameters and a time of 0 demand nothing."""
 
-    allowed: Parameters = NO_PARAMETERS
-    denied: Parameters = NO_PARAMETERS
+    allowed: Parameters = field(default_factory=dict)
+    denied: Parameters = field(default_factory=dict)
     required: tuple[str, ...] = ()
     min_wrapping_ttl_s: int = 0
     max_wrapping_ttl_s: int = 0

@@ -37,7 +37,6 @@ def capability_names(capabilities: Capability) -> list[str]:
 
 # For each parameter, the values it may or may not have; an empty tuple means any value. "*" stands for all others.
 Parameters = Mapping[str, tuple[object, ...]]
-NO_PARAMETERS: Final[Parameters] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +45,8 @@ class PathRule:
 
     pattern: str
     capabilities: Capability
-    allowed_parameters: Parameters = NO_PARAMETERS
-    denied_parameters: Parameters = NO_PARAMETERS
+    allowed_parameters: Parameters = field(default_factory=dict)
+    denied_parameters: Parameters = field(default_factory=dict)
     required_parameters: tuple[str, ...] = ()
     min_wrapping_ttl_s: int = 0
     max_wrapping_ttl_s: int = 0

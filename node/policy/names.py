@@ -5,6 +5,7 @@ A check made on another spelling than the one looked up later is how ordinary us
 """
 
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 from node.policy.errors import PolicyNameRefused
@@ -44,8 +45,9 @@ def canonical_policy_name(name: str) -> str:
     return folded
 
 
+@lru_cache(maxsize=16_384)  # asked for each policy of each Acl that is compiled, of names that exist
 def is_canonical_policy_name(name: str) -> bool:
-    """Whether the name is already in its one spelling; any other is ignored when rights are computed."""
+    """Whether the name is already in its one spelling; a policy of any other is ignored when rights are computed."""
     try:
         return canonical_policy_name(name) == name
     except PolicyNameRefused:

@@ -9,10 +9,13 @@ from typing import Final
 from engines.common.duration import parse_duration_s
 from engines.common.hcl import Body, HclError, Item, ListValue, Literal, Position, Value, blocks_of, parse, plain
 from node.policy.errors import PolicyError, PolicyNameRefused
-from node.policy.model import CAPABILITY_OF_NAME, NO_CAPABILITY, NO_PARAMETERS, Capability, Parameters, PathRule, Policy
+from node.policy.model import CAPABILITY_OF_NAME, NO_CAPABILITY, Capability, Parameters, PathRule, Policy
 from node.policy.names import IMMUTABLE_NAMES, canonical_policy_name
 from node.policy.pattern import has_control_character
 from node.policy.template import is_templated, template_fault
+
+# As much as fits into one entry of the log with room to spare; reading it takes some 0.2 s.
+POLICY_CHARS_MAX: Final = 2**19
 
 # The shorthand of the first releases, which old policies still carry.
 _WRITE: Final = Capability.CREATE | Capability.READ | Capability.UPDATE | Capability.DELETE | Capability.LIST
@@ -57,6 +60,8 @@ def parse_policy(name: str, text: str) -> Policy:
 
 def policy_of_text(canonical_name: str, text: str) -> Policy:
     """As `parse_policy`, for names that no request may write: the built-in texts. Raises PolicyError."""
+    if len(text) > POLICY_CHARS_MAX:
+        raise PolicyError(f"a policy may not be longer than {POLICY_CHARS_MAX} characters")
     try:
         rules = tuple(_rules(parse(text)))
     except HclError as fault:
@@ -143,7 +148,7 @@ def _shorthand(item: Item | None) -> Capability:
 def _parameters(item: Item | None) -> Parameters:
     """Names fold to lower case, as the fields of requests are; a name given twice has the values of both."""
     if item is None:
-        return NO_PARAMETERS
+        return {}
     parameters: dict[str, tuple[object, ...]] = {}
     for body in _bodies(item.value):
         for entry in body.items:
