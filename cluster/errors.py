@@ -35,3 +35,7 @@ class DataFolderRefused(ClusterError):
 
 class MembershipRefused(ClusterError):
     """A peer change that cannot be done now: another is in progress, the peer is unknown, or it is the leader."""
+
+
+class SnapshotDamaged(ClusterError):
+    """A snapshot is short, altered or of another program; nothing was changed. It must be fetched again."""
