@@ -68,9 +68,7 @@ def identity(material: TlsMaterial, node_id: str) -> Identity:
     return Identity(node_id, cluster_id_of(material.ca_pem), client_context(material), server_context(material))
 
 
-async def raw_client(
-    port: int, context: ssl.SSLContext | None
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def raw_client(port: int, context: ssl.SSLContext | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A connection that says nothing by itself."""
     return await asyncio.open_connection(
         "127.0.0.1", port, ssl=context, server_hostname="" if context else None, limit=1 << 16

@@ -52,7 +52,21 @@ EXAMPLES: list[tuple[Protocol, dict[str, Any]]] = [
     (CALLS, {"type": "failed", "call_id": 1}),
 ]
 OPTIONAL = {"append_ack": {"reset": False}, "request_vote": {"transfer": False}}
-WRONG: list[Any] = [None, -1, 2**63, 1.5, True, "text", b"bytes", [], [1], [[b"", 1]], [[b"", 1, -1]], [[b"", 1, 1], 5], {}]
+WRONG: list[Any] = [
+    None,
+    -1,
+    2**63,
+    1.5,
+    True,
+    "text",
+    b"bytes",
+    [],
+    [1],
+    [[b"", 1]],
+    [[b"", 1, -1]],
+    [[b"", 1, 1], 5],
+    {},
+]
 
 
 def body_of(message: dict[str, Any]) -> bytes:
