@@ -20,6 +20,7 @@ listener "tcp" {
 }
 cluster_addr = "https://127.0.0.1:8201"
 """
+HCL_JOINS = 'node_id = "n1" retry_join { leader_api_addr = "http://a:1" } retry_join { leader_api_addr = "http://b:1" }'
 MINIMAL = 'storage "inmem" {}\nlistener "tcp" { tls_disable = true }\n'
 
 
@@ -91,12 +92,13 @@ user_lockout "userpass" { lockout_threshold = 3 }
 
 def test_json_says_the_same_as_hcl() -> None:
     """The JSON spelling of a file gives an equal configuration."""
+    joins = [{"leader_api_addr": "http://a:1"}, {"leader_api_addr": "http://b:1"}]
     text = json.dumps({
-        "storage": {"raft": {"path": "/opt/data", "node_id": "n1"}},
+        "storage": {"raft": {"path": "/opt/data", "node_id": "n1", "retry_join": joins}},
         "listener": [{"tcp": {"address": "127.0.0.1:8200", "tls_disable": "true"}}],
         "cluster_addr": "https://127.0.0.1:8201",
     }, indent=1)  # fmt: skip
-    from_json, from_hcl = read(text), read(BASE)
+    from_json, from_hcl = read(text), read(BASE.replace('node_id = "n1"', HCL_JOINS))
     assert (from_json.storage, from_json.cluster_addr) == (from_hcl.storage, from_hcl.cluster_addr)
     assert from_json.listeners[0].address == from_hcl.listeners[0].address
     assert from_json.listeners[0].tls_disable is True
