@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from engines.common.hcl import Body, HclError, Item, Literal, Value, blocks_of
+from engines.common.hcl import Body, HclError, Item, ListValue, Literal, Value, blocks_of
 from node.config.addresses import HostPort, host_port, split_host_port
 from node.config.bind import Stanza, nested, setting
 from node.config.read import Network, Wrong, choice, duration, file_mode, flag, networks, text, texts, whole
@@ -27,9 +27,10 @@ def _decoders(value: Value) -> tuple[str, ...]:
 
 
 def _response_headers(value: Value) -> "tuple[ResponseHeaders, ...]":
-    if not isinstance(value, Body):
+    bodies = value.items if isinstance(value, ListValue) else (value,)  # JSON may write a block as a list of one
+    if not all(isinstance(body, Body) for body in bodies):
         raise Wrong('expected a block such as { "default" = { "X-Name" = ["value"] } }')
-    return tuple(_headers_of(item) for item in value.items)
+    return tuple(_headers_of(item) for body in bodies if isinstance(body, Body) for item in body.items)
 
 
 def _headers_of(item: Item) -> "ResponseHeaders":

@@ -61,7 +61,7 @@ def load(paths: Sequence[Path], env: Mapping[str, str], *, dev: bool = False) ->
     )
     duration_s = config.default_max_request_duration_s
     timed = (replace(each, request_duration_s_max=each.request_duration_s_max or duration_s) for each in listeners)
-    return replace(config, listeners=tuple(timed), warnings=tuple(scope.warnings))
+    return replace(config, listeners=tuple(timed), warnings=tuple(dict.fromkeys(scope.warnings)))
 
 
 def _files(path: Path) -> list[Path]:

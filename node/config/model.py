@@ -23,8 +23,17 @@ class Config(Stanza):
     """
 
     IGNORED = frozenset(
-        "reporting license_path disable_sealwrap disable_performance_standby replication sentinel entropy "
-        "disable_indexing kms_library".split()
+        (
+            "reporting",
+            "license_path",
+            "disable_sealwrap",
+            "disable_performance_standby",
+            "replication",
+            "sentinel",
+            "entropy",
+            "disable_indexing",
+            "kms_library",
+        )
     )
 
     storage: Storage

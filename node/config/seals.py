@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from engines.common.hcl import ListValue
+from engines.common.hcl import ListValue, Literal, Value
 from node.config.bind import Found, Place, Scope, env_of
 from node.config.read import Wrong, flag, text, texts
 from node.errors import ConfigError
@@ -104,7 +104,7 @@ def bind_seal(type_: str, items: Sequence[Found], place: Place, scope: Scope) ->
             if name == "disabled":
                 disabled = flag(value)
                 continue
-            settings[name] = texts(value) if isinstance(value, ListValue) else _text_or_flag(found)
+            settings[name] = texts(value) if isinstance(value, ListValue) else _text_or_flag(value)
         except Wrong as wrong:
             raise found.error(wrong.reason) from None
         lines[name] = found.item.position.line
@@ -118,9 +118,8 @@ def bind_seal(type_: str, items: Sequence[Found], place: Place, scope: Scope) ->
     return SealStanza(type=type_, disabled=disabled, place=place, settings=settings, lines=lines)
 
 
-def _text_or_flag(found: Found) -> str:
+def _text_or_flag(value: Value) -> str:
     """A setting as text; seals take booleans as text, so `true` and `"true"` are the same."""
-    try:
-        return text(found.item.value)
-    except Wrong:
-        return "true" if flag(found.item.value) else "false"
+    if isinstance(value, Literal) and isinstance(value.value, bool):
+        return "true" if value.value else "false"
+    return text(value)
