@@ -189,7 +189,9 @@ async def _read_subkeys(request: SubkeysRead, ctx: Context) -> Plan:
         raise InvalidRequest("depth must not be negative")
     held = await _held_version(request.path, request.version, "subkeys", ctx)
     names = logic.subkeys(decode_json(held.values), request.depth)
-    return Plan(Answer(data={"subkeys": names, "metadata": held.metadata_answer()}))
+    # As text, because the encoder of answers ends at 254 levels and a secret may be deeper.
+    subkeys = orjson.Fragment(encode_json(names))
+    return Plan(Answer(data={"subkeys": subkeys, "metadata": held.metadata_answer()}))
 
 
 async def _list_names(request: KeyPath, ctx: Context) -> Plan:
