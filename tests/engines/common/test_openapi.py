@@ -23,7 +23,8 @@ def _made(generic: bool) -> dict[str, Any]:
 
 
 def _require_valid(made: dict[str, Any]) -> None:
-    validate(dict[Hashable, Any](made))
+    keyed: dict[Hashable, Any] = {**made}
+    validate(keyed)
 
 
 @pytest.mark.parametrize("generic", [False, True])
