@@ -23,7 +23,7 @@ def _made(generic: bool) -> dict[str, Any]:
 
 
 def _require_valid(made: dict[str, Any]) -> None:
-    keyed: dict[Hashable, Any] = {**made}
+    keyed: dict[Hashable, Any] = dict(made.items())
     validate(keyed)
 
 
