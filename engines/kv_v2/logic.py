@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from typing import Final
 
 from engines.common.duration import format_go
@@ -84,8 +83,7 @@ def with_new_version(metadata: KeyMetadata, config: EngineConfig, now_ms: int) -
     pruned = tuple(n for n in versions if n <= number - kept)
     for n in pruned:
         del versions[n]
-    grown = replace(
-        metadata,
+    grown = metadata._replace(
         current_version=number,
         oldest_version=number - kept + 1 if pruned else metadata.oldest_version,
         updated_ms=now_ms,
@@ -113,7 +111,7 @@ def with_destroyed(metadata: KeyMetadata, numbers: Collection[int]) -> KeyMetada
 
 def _changed(metadata: KeyMetadata, numbers: Collection[int], change: Callable[[Version], Version]) -> KeyMetadata:
     changed = {n: change(metadata.versions[n]) for n in numbers if n in metadata.versions}
-    return replace(metadata, versions={**metadata.versions, **changed})
+    return metadata._replace(versions={**metadata.versions, **changed})
 
 
 def merge_patch(target: object, patch: object) -> object:
@@ -154,8 +152,7 @@ def with_settings(metadata: KeyMetadata, given: MetadataWrite, now_ms: int) -> K
     after_s, custom = given.delete_version_after, given.custom_metadata
     if after_s is not None and after_s < 0:
         raise InvalidRequest("delete_version_after must not be negative")
-    return replace(
-        metadata,
+    return metadata._replace(
         updated_ms=now_ms,
         max_versions=metadata.max_versions if given.max_versions is None else _max_versions(given.max_versions),
         cas_required=metadata.cas_required if given.cas_required is None else given.cas_required,
@@ -194,7 +191,7 @@ def _patched_texts(texts: Mapping[str, str], patch: Mapping[str, object]) -> dic
     return patched
 
 
-def valid_custom_metadata(given: Mapping[str, str]) -> Mapping[str, str] | None:
+def valid_custom_metadata(given: Mapping[str, str]) -> dict[str, str] | None:
     """The map itself, or None for an empty one. Raises InvalidRequest when it is over a documented limit."""
     if len(given) > CUSTOM_METADATA_MAX:
         raise InvalidRequest(f"custom_metadata must contain at most {CUSTOM_METADATA_MAX} keys, provided {len(given)}")

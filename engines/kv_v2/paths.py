@@ -49,14 +49,20 @@ async def _write_config(request: ConfigWrite, ctx: Context) -> Plan:
     return Plan(writes=(store.config_write(changed, seen_index),))
 
 
-async def _key_exists(request: KeyPath, ctx: Context) -> bool:
+async def _key_exists(request: DataWrite | MetadataWrite, ctx: Context) -> bool:
     """A key exists while it has metadata, also when all its versions are deleted."""
-    return await store.read_key(request.path, ctx) is not None
+    _require_name(request.path)
+    return await store.key_exists(request.path, ctx)
+
+
+def _require_name(path: str) -> None:
+    """The top of the mount can be listed, but is no key."""
+    if not path:
+        raise UnsupportedPath
 
 
 async def _existing_key(path: str, ctx: Context) -> store.Key:
-    if not path:
-        raise UnsupportedPath
+    _require_name(path)
     key = await store.read_key(path, ctx)
     if key is None:
         raise NotFound
@@ -64,8 +70,7 @@ async def _existing_key(path: str, ctx: Context) -> store.Key:
 
 
 async def _key_to_write(path: str, ctx: Context) -> store.Key:
-    if not path:
-        raise UnsupportedPath
+    _require_name(path)
     return await store.read_key(path, ctx) or store.new_key(path, ctx)
 
 
@@ -184,7 +189,9 @@ async def _read_subkeys(request: SubkeysRead, ctx: Context) -> Plan:
         raise InvalidRequest("depth must not be negative")
     held = await _held_version(request.path, request.version, "subkeys", ctx)
     names = logic.subkeys(decode_json(held.values), request.depth)
-    return Plan(Answer(data={"subkeys": names, "metadata": held.metadata_answer()}))
+    # As text, because the encoder of answers ends at 254 levels and a secret may be deeper.
+    subkeys = orjson.Fragment(encode_json(names))
+    return Plan(Answer(data={"subkeys": subkeys, "metadata": held.metadata_answer()}))
 
 
 async def _list_names(request: KeyPath, ctx: Context) -> Plan:
@@ -212,8 +219,7 @@ async def _patch_metadata(request: MetadataPatch, ctx: Context) -> Plan:
 
 
 async def _delete_metadata(request: KeyPath, ctx: Context) -> Plan:
-    if not request.path:
-        raise UnsupportedPath
+    _require_name(request.path)
     key = await store.read_key(request.path, ctx)
     return _NOTHING if key is None else Plan(writes=store.removal_writes(key))
 

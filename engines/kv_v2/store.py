@@ -50,6 +50,11 @@ class Key:
     v1_index: int = 0
 
 
+async def key_exists(path: str, ctx: Context) -> bool:
+    """Whether a key has metadata, or is a secret of version 1."""
+    return await ctx.view.get(METADATA_PREFIX + path) is not None or await ctx.view.get(kv_v1_key(path)) is not None
+
+
 async def read_key(path: str, ctx: Context) -> Key | None:
     """The key, whichever version of the engine wrote it."""
     seen = await ctx.view.get(METADATA_PREFIX + path)
@@ -73,7 +78,7 @@ async def read_key(path: str, ctx: Context) -> Key | None:
 def new_key(path: str, ctx: Context) -> Key:
     """A key that does not exist yet."""
     now_ms = ctx.sources.now_ms()
-    return Key(path, KeyMetadata(key_id=_new_key_id(ctx), created_ms=now_ms, updated_ms=now_ms), 0)
+    return Key(path, KeyMetadata(_new_key_id(ctx), now_ms, now_ms, versions={}), 0)
 
 
 def _new_key_id(ctx: Context) -> str:
@@ -125,41 +130,15 @@ async def read_names(view: View, folder: str) -> list[str]:
 
 def encode_metadata(metadata: KeyMetadata) -> bytes:
     """The stored record of a key."""
-    m = metadata
-    return _FORMAT + bytes(
-        msgpack.packb(
-            (
-                m.key_id,
-                m.created_ms,
-                m.updated_ms,
-                m.current_version,
-                m.oldest_version,
-                m.max_versions,
-                m.cas_required,
-                m.delete_version_after_s,
-                m.custom_metadata,
-                m.versions,
-            )
-        )
-    )
+    return _FORMAT + bytes(msgpack.packb(metadata))
 
 
 def decode_metadata(record: bytes) -> KeyMetadata:
     """Undo `encode_metadata`. Raises ValueError for a record of another format."""
     _require_format(record)
-    row = msgpack.unpackb(memoryview(record)[1:], strict_map_key=False)
-    return KeyMetadata(
-        key_id=row[0],
-        created_ms=row[1],
-        updated_ms=row[2],
-        current_version=row[3],
-        oldest_version=row[4],
-        max_versions=row[5],
-        cas_required=row[6],
-        delete_version_after_s=row[7],
-        custom_metadata=row[8],
-        versions={number: Version._make(version) for number, version in row[9].items()},
-    )
+    key_id, created_ms, updated_ms, versions, *settings = msgpack.unpackb(record[1:], strict_map_key=False)
+    made = {number: Version(*version) for number, version in versions.items()}
+    return KeyMetadata(key_id, created_ms, updated_ms, made, *settings)
 
 
 _DEFAULT_CONFIG: Final = EngineConfig()

@@ -145,17 +145,17 @@ class Rig:
         assert match.route.exists is not None
         return await match.route.exists(match.decode(body or {}), self.ctx)
 
-    async def read(self, path: str, **query: object) -> Any:
+    async def read(self, path: str, /, **query: object) -> Any:
         return data_of(await self.answer(Operation.READ, path, query))
 
     async def list(self, path: str) -> list[str]:
         keys: list[str] = data_of(await self.answer(Operation.LIST, path))["keys"]
         return keys
 
-    async def write(self, path: str, **body: object) -> Any:
+    async def write(self, path: str, /, **body: object) -> Any:
         return data_of(await self.answer(Operation.UPDATE, path, body))
 
-    async def patch(self, path: str, **body: object) -> Any:
+    async def patch(self, path: str, /, **body: object) -> Any:
         return data_of(await self.answer(Operation.PATCH, path, body))
 
     async def delete(self, path: str) -> Any:
