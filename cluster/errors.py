@@ -35,3 +35,15 @@ class DataFolderRefused(ClusterError):
 
 class MembershipRefused(ClusterError):
     """A peer change that cannot be done now: another is in progress, the peer is unknown, or it is the leader."""
+
+
+class PeerUnreachable(ClusterError):
+    """The request was never sent to the other node: asking again is safe."""
+
+
+class AddressInUse(ClusterError):
+    """The cluster address cannot be listened on: taken by another program, not of this machine, or not permitted."""
+
+
+class TlsMaterialRefused(ClusterError):
+    """The TLS keys of this node cannot be used: unreadable, not of this node, or not of one cluster."""
