@@ -78,7 +78,8 @@ class Follower:
         leader.verified_index = max(leader.verified_index, index)
         leader.commit_index = max(leader.commit_index, index)
         self._commit(leader)
-        self._ack(leader, leader.verified_index + 1, success=True, reset=True)
+        if self._synced_index() >= index:
+            self._ack_durable(leader)
 
     def on_synced(self) -> None:
         """More of the log is durable: commit and acknowledge what waited for it."""

@@ -54,7 +54,7 @@ REPLACED_MODULE_NAMES: Final = ("createJournal", "createPoller", "monotonicTime"
 
 _REGULAR: Final = bytes((upstream._COMMAND_TYPE.REGULAR,))
 _MEMBERSHIP: Final = bytes((upstream._COMMAND_TYPE.MEMBERSHIP,))
-_NO_OP: Final = bytes((upstream._COMMAND_TYPE.NO_OP,))
+NO_OP_COMMAND: Final = bytes((upstream._COMMAND_TYPE.NO_OP,))
 
 Entry = tuple[bytes, int, int]
 """(command, index, term), as PySyncObj and the journal hold it."""
@@ -183,7 +183,7 @@ def require_command(command: bytes) -> None:
     """Refuse what could not be applied later, while it can still be refused. Raises ValueError."""
     if is_membership(command):
         change_of(command)
-    elif command[:1] not in (_REGULAR, _NO_OP):
+    elif command[:1] not in (_REGULAR, NO_OP_COMMAND):
         raise ValueError("an entry of an unknown kind")
 
 
@@ -410,7 +410,7 @@ class Engine:
             return self._apply_entry(index, entry_term, command[1:])
         if is_membership(command):
             self._apply_change(index, entry_term, change_of(command))
-        elif command[:1] != _NO_OP:
+        elif command[:1] != NO_OP_COMMAND:
             # Refused when it arrived, so the disk made it. Skipping it would make this node differ from the others.
             raise StorageFailed(f"the log entry {index} is of an unknown kind")
         return None
