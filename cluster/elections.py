@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 class Elections:
-    def __init__(self, engine: Engine, links: "Links", settings: RaftSettings, clock: Clock, rng: random.Random) -> None:
+    def __init__(
+        self, engine: Engine, links: "Links", settings: RaftSettings, clock: Clock, rng: random.Random
+    ) -> None:
         self._engine = engine
         self._links = links
         self._settings = settings

@@ -47,3 +47,7 @@ class AddressInUse(ClusterError):
 
 class TlsMaterialRefused(ClusterError):
     """The TLS keys of this node cannot be used: unreadable, not of this node, or not of one cluster."""
+
+
+class SnapshotDamaged(ClusterError):
+    """A snapshot is short, altered or of another program; nothing was changed. It must be fetched again."""

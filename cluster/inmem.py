@@ -23,7 +23,8 @@ class InmemStore:
         return self._applied_index
 
     def get(self, key: str) -> Stored | None:
-        return self._entries.get(key)
+        found: Stored | None = self._entries.get(key)
+        return found
 
     def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
         return names_below(self._first_at, prefix, after=after, limit=limit)

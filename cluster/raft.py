@@ -86,12 +86,8 @@ class RaftMember:
         self._engine.resume_at(machine.applied_index)
         self._elections = Elections(self._engine, links, settings, clock, rng)
         self._follower = Follower(self._engine, links, lambda: log.synced_index)
-        self._replicator = Replicator(
-            self._engine, links, settings, clock, lambda: log.synced_index, self._open_stream
-        )
-        self._router = Router(
-            self._engine, links, self._elections, self._follower, self._replicator, self._on_chunk
-        )
+        self._replicator = Replicator(self._engine, links, settings, clock, lambda: log.synced_index, self._open_stream)
+        self._router = Router(self._engine, links, self._elections, self._follower, self._replicator, self._on_chunk)
         transport.attach(self._router)
         transport.on_members_changed = self._refresh_links
         self._receiver = SnapshotReceiver(snapshots_folder)
@@ -169,7 +165,9 @@ class RaftMember:
     @property
     def is_ready_leader(self) -> bool:
         """Leader, with its own first entry applied, so that its state holds everything committed before it."""
-        return self._running and self._engine.role is Role.LEADER and self._engine.last_applied >= self._engine.noop_index
+        return (
+            self._running and self._engine.role is Role.LEADER and self._engine.last_applied >= self._engine.noop_index
+        )
 
     @property
     def takes_writes(self) -> bool:
@@ -430,7 +428,9 @@ class RaftMember:
         first = engine.first_index
         keep_from = applied
         kept_bytes = 0
-        while keep_from > first and applied - keep_from < settings.trailing_logs and kept_bytes < settings.trailing_bytes:
+        while (
+            keep_from > first and applied - keep_from < settings.trailing_logs and kept_bytes < settings.trailing_bytes
+        ):
             keep_from -= 1
             kept_bytes += len(self._log[keep_from - first][0])
         # The second entry of the log must be one that a restart need not apply again.

@@ -308,4 +308,3 @@ class RaftStore:
             self._member.stop()
             self._group.stop()
         self.on_failed(error)
-

@@ -207,9 +207,7 @@ class Replicator:
             self._beat(node_id, follower, prev_index=0)
             return
         sent = False
-        while (
-            follower.next_index <= self._engine.last_index and follower.in_flight_bytes < self._settings.window_bytes
-        ):
+        while follower.next_index <= self._engine.last_index and follower.in_flight_bytes < self._settings.window_bytes:
             entries, size = self._slice(follower.next_index)
             if not self._send(node_id, follower, follower.next_index - 1, entries):
                 return

@@ -1,0 +1,455 @@
+"""The state machine of one node: what the applied Raft entries say, in LMDB and in front of it in memory.
+
+Applying an entry touches memory only. A thread writes what has gathered to LMDB in one synced transaction, together
+with the index it reflects; after a crash the journal replays what LMDB has not seen. `apply` never raises for what
+an entry says. All methods belong to the event loop's thread, but for `prepare_import` and reading a snapshot.
+"""
+
+import asyncio
+import heapq
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from operator import itemgetter
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Final
+from weakref import WeakSet
+
+import lmdb
+
+from cluster import swap
+from cluster.errors import StorageFailed
+from cluster.keys import behind, names_below
+from cluster.outcome import APPLIED, Applied, Outcome, Rejected, changed_keys, first_conflict
+from cluster.overlay import Overlay
+from cluster.snapshot import SnapshotReader, records, verify
+from cluster.store import Check, Put, Stored, Write
+from cluster.table import Meta, Table
+
+__all__ = ["Applied", "Rejected", "State"]
+
+# LMDB rewrites a page for each key it touches: writes that wait a little for others share pages and one sync.
+FLUSH_BYTES: Final = 4 * 1024 * 1024
+FLUSH_KEYS: Final = 8192
+FLUSH_AFTER_S: Final = 0.2
+# Where the disk is slower than the log for so long, applying waits for it: memory must not grow without end.
+BACKLOG_BYTES_MAX: Final = 64 * 1024 * 1024
+
+# Rows that `scan` reads at a time: what an entry applied between two of them changes is seen by the later ones.
+_SCAN_ROWS: Final = 256
+
+
+class _Flight:
+    """An overlay on its way to LMDB."""
+
+    def __init__(self, overlay: Overlay, meta: Meta, file_bytes: int) -> None:
+        self.overlay = overlay
+        self.meta = meta
+        self.file_bytes = file_bytes
+        self.done = threading.Event()
+        self.error: Exception | None = None
+
+
+class State:
+    """Replicated keys, the peers, and the local table.
+
+    Invariant: LMDB, the overlay in flight and the active overlay, in this order, are the entries up to
+    `applied_index`; LMDB alone is those up to `durable_index`.
+    """
+
+    def __init__(self, folder: Path, call_soon: Callable[[Callable[[], None]], None], *, threaded: bool = True) -> None:
+        """Open or create `vault.db` in folder; finishes an import that a crash has cut off.
+
+        Args:
+            call_soon: Runs a function soon on the event loop's thread; is called from the flusher's too.
+            threaded: False writes on the calling thread, when an overlay is full or on `flush_now` (the simulation).
+
+        Raises:
+            DataFolderRefused: The LMDB file is truncated or damaged.
+        """
+        self.on_failed: Callable[[StorageFailed], None] = lambda error: None
+        self._folder = folder
+        self._call_soon = call_soon
+        self._threaded = threaded
+        self._failure: StorageFailed | None = None
+        self._watchers: list[Callable[[Collection[str]], None]] = []
+        self._snapshots: WeakSet[SnapshotReader] = WeakSet()
+        if not swap.recover(folder):
+            Table.create(folder / swap.NEW)
+            swap.swap_in(folder)
+        self._table = Table(folder / swap.CURRENT)
+        self._durable = self._applied = self._table.meta()
+        self._active = Overlay()
+        self._flight: _Flight | None = None
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._timer_runs = False
+        self._hurry = threading.Event()
+        self._jobs: SimpleQueue[_Flight | float | None] = SimpleQueue()
+        self._worker: threading.Thread | None = None
+
+    # Applying ----------------------------------------------------------------------------------------------------
+
+    @property
+    def applied_index(self) -> int:
+        """Index of the last entry whose effect reads show."""
+        return self._applied.index
+
+    @property
+    def applied(self) -> Meta:
+        """The last two applied entries, and the peers as of the last."""
+        return self._applied
+
+    @property
+    def durable_index(self) -> int:
+        """Index of the last entry in LMDB: the journal may drop the entries up to it, as replay begins behind it."""
+        return self._durable.index
+
+    def apply(self, index: int, term: int, sets: Iterable[Sequence[Write]]) -> list[Outcome]:
+        """Apply an entry: its sets in order, each whole or not at all. An entry already applied changes nothing.
+
+        Raises:
+            StorageFailed: The local disk failed before. Never for what the entry says.
+        """
+        self._require_working()
+        if index <= self._applied.index:
+            return [APPLIED for _ in sets]
+        outcomes: list[Outcome] = []
+        changed: list[str] = []
+        for writes in sets:
+            conflict = first_conflict(writes, self._index_of)
+            if conflict is not None:
+                outcomes.append(Rejected(conflict))
+                continue
+            for write in writes:
+                if isinstance(write, Put):
+                    self._active.set(write.key, Stored(write.value, index))
+                elif not isinstance(write, Check):
+                    self._active.set(write.key, None)
+            changed += changed_keys(writes)
+            outcomes.append(APPLIED)
+        self._advance(index, term)
+        if changed:
+            self._tell(changed)
+        return outcomes
+
+    def note_applied(self, index: int, term: int) -> None:
+        """Count an entry that carries no writes (a no-op, a change of peers). Raises StorageFailed as `apply` does."""
+        self._require_working()
+        if index > self._applied.index:
+            self._advance(index, term)
+
+    def set_peers(self, data: bytes) -> None:
+        """Store the peers as of the entry that the next `note_applied` or `apply` counts, in the same turn."""
+        self._applied = replace(self._applied, peers=data)
+
+    def peers(self) -> bytes | None:
+        """The peers last set."""
+        return self._applied.peers
+
+    def watch(self, callback: Callable[[Collection[str]], None]) -> None:
+        """Call back inside apply with the keys an entry changed; empty means that anything may have changed."""
+        self._watchers.append(callback)
+
+    def _advance(self, index: int, term: int) -> None:
+        last = self._applied
+        self._applied = Meta(index, term, last.index, last.raft_term, last.peers)
+        if self._active.size >= BACKLOG_BYTES_MAX:
+            self.flush_now()
+        elif self._active.size >= FLUSH_BYTES or len(self._active.entries) >= FLUSH_KEYS:
+            self._begin_flush()
+        else:
+            self._start_timer()
+
+    def _tell(self, keys: Collection[str]) -> None:
+        for watcher in self._watchers:
+            watcher(keys)
+
+    # Reading -----------------------------------------------------------------------------------------------------
+
+    def get(self, key: str) -> Stored | None:
+        """The value at exactly this key."""
+        for overlay in self._overlays():
+            if key in overlay.entries:
+                return overlay.get(key)
+        return self._table.get(key)
+
+    def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
+        """Names directly below prefix, greater than `after`, at most `limit`, sorted by bytes; folders end in "/"."""
+        return names_below(self._first_at, prefix, after=after, limit=limit)
+
+    def scan(self, prefix: str) -> Iterator[tuple[str, Stored]]:
+        """Every key that starts with prefix, in key order, with its value."""
+        position: str | None = prefix
+        while position is not None:
+            rows = list(islice(self._rows_from(position), _SCAN_ROWS))
+            position = behind(rows[-1][0]) if len(rows) == _SCAN_ROWS else None
+            for key, stored in rows:
+                if not key.startswith(prefix):
+                    return
+                if stored is not None:
+                    yield key, stored
+
+    def _index_of(self, key: str) -> int:
+        stored = self.get(key)
+        return stored.index if stored else 0
+
+    def _overlays(self) -> tuple[Overlay, ...]:
+        """Newest first."""
+        return (self._active,) if self._flight is None else (self._active, self._flight.overlay)
+
+    def _first_at(self, position: str) -> str | None:
+        """The smallest key there is, not less than position."""
+        while True:
+            candidates = [overlay.first_at(position) for overlay in self._overlays()]
+            candidates.append(self._table.first_at(position))
+            key = min((candidate for candidate in candidates if candidate is not None), default=None)
+            # A key that an overlay has deleted is passed over; one that only LMDB has needs no look at its value.
+            if key is None or not self._is_deleted(key):
+                return key
+            position = behind(key)
+
+    def _is_deleted(self, key: str) -> bool:
+        for overlay in self._overlays():
+            if key in overlay.entries:
+                return overlay.entries[key] is None
+        return False
+
+    def _rows_from(self, position: str) -> Iterator[tuple[str, Stored | None]]:
+        """Every key not less than position, as the newest layer has it: None where it was deleted."""
+        layers = [overlay.items_from(position) for overlay in self._overlays()]
+        layers.append(self._table.items_from(position))
+        last: str | None = None
+        # merge is stable: of equal keys the one of the newest layer comes first.
+        for key, stored in heapq.merge(*layers, key=itemgetter(0)):
+            if key != last:
+                yield key, stored
+            last = key
+
+    # Flushing ----------------------------------------------------------------------------------------------------
+
+    def flush_now(self) -> None:
+        """Write everything applied to LMDB; durable when it returns. Blocks. Raises StorageFailed."""
+        self._finish_flight()
+        if self._applied is not self._durable:
+            flight = self._take_off()
+            self._write(flight)
+            self._land(flight)
+        self._require_working()
+
+    async def flush(self) -> None:
+        """Return once everything applied by now is in LMDB. Raises StorageFailed."""
+        self._require_working()
+        if self._applied is self._durable:
+            return
+        landed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append((self._applied.index, landed))
+        self._begin_flush()
+        await landed
+
+    def _begin_flush(self) -> None:
+        if self._flight is not None or self._failure is not None or self._applied is self._durable:
+            return
+        flight = self._take_off()
+        if not self._threaded:
+            self._write(flight)
+            self._land(flight)
+            return
+        self._hurry.set()
+        self._start_worker()
+        self._jobs.put(flight)
+
+    def _take_off(self) -> _Flight:
+        self._flight = _Flight(
+            self._active, self._applied, self._room_for(len(self._active.entries), self._active.size)
+        )
+        self._active = Overlay()
+        return self._flight
+
+    def _room_for(self, count: int, size: int) -> int:
+        while (file_bytes := self._table.make_room(count, size)) is None:
+            # No view may be open while the map changes. It doubles, so this is rare, and a snapshot can be repeated.
+            for snapshot in self._snapshots:
+                snapshot.close()
+            self._table.grow()
+        return file_bytes
+
+    def _write(self, flight: _Flight) -> None:
+        try:
+            self._table.write(flight.overlay.entries.items(), flight.meta, flight.file_bytes)
+        except (lmdb.Error, OSError) as error:
+            flight.error = error
+        flight.done.set()
+
+    def _land(self, flight: _Flight) -> None:
+        """Take over the result of a flush, once, on the event loop's thread."""
+        if self._flight is not flight:
+            return
+        if flight.error is not None:
+            self._fail(flight.error)  # the overlay stays: reads go on until the process ends
+            return
+        self._table.renew()
+        self._flight = None
+        self._durable = flight.meta
+        self._wake()
+        if self._waiters or self._active.size >= FLUSH_BYTES or len(self._active.entries) >= FLUSH_KEYS:
+            self._begin_flush()
+        elif self._applied is not self._durable:
+            self._start_timer()
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for index, landed in waiters:
+            if index > self._durable.index:
+                self._waiters.append((index, landed))
+            elif not landed.done():
+                landed.set_result(None)
+
+    def _finish_flight(self) -> None:
+        self._require_working()
+        if self._flight is not None:
+            flight = self._flight
+            flight.done.wait()
+            self._land(flight)
+        if self._flight is not None:  # landing has begun the next one
+            self._finish_flight()
+
+    def _fail(self, error: Exception) -> None:
+        if self._failure is not None:
+            return
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        self._failure = StorageFailed(
+            f"the state could not be written to {self._folder / swap.CURRENT} ({reason}); the node stops. "
+            "Check the disk and its free space, then start the node again"
+        )
+        for _, landed in self._waiters:
+            if not landed.done():
+                landed.set_exception(StorageFailed(*self._failure.args))
+        self._waiters = []
+        self.on_failed(self._failure)
+
+    def _require_working(self) -> None:
+        if self._failure is not None:
+            raise StorageFailed(*self._failure.args)
+
+    def _start_timer(self) -> None:
+        if self._threaded and not self._timer_runs and self._flight is None:
+            self._timer_runs = True
+            self._hurry.clear()
+            self._start_worker()
+            self._jobs.put(FLUSH_AFTER_S)
+
+    def _timer_ended(self) -> None:
+        self._timer_runs = False
+        self._begin_flush()
+
+    def _start_worker(self) -> None:
+        if self._worker is None:
+            self._worker = threading.Thread(target=self._work, name="state-flush", daemon=True)
+            self._worker.start()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            if isinstance(job, float):
+                self._hurry.wait(job)
+                self._call_soon(self._timer_ended)
+            else:
+                self._write(job)
+                self._call_soon(partial(self._land, job))
+
+    # Snapshots ---------------------------------------------------------------------------------------------------
+
+    def export(self) -> SnapshotReader:
+        """A snapshot of everything applied. Flushes first, which blocks: await `flush` before. Close the reader."""
+        self.flush_now()
+        reader = SnapshotReader(self._table.begin_read())
+        self._snapshots.add(reader)
+        return reader
+
+    def prepare_import(self, path: Path) -> None:
+        """Verify a received snapshot and build the new LMDB file beside the old one. May run in a thread.
+
+        Raises:
+            SnapshotDamaged: It is short or altered; nothing was touched.
+            StorageFailed: The disk is full or failed; the state is as it was.
+        """
+        meta = verify(path)
+        try:
+            swap.discard(self._folder)
+            Table.create(self._folder / swap.NEW)
+            table = Table(self._folder / swap.NEW)
+            try:
+                table.load(records(path), meta)
+            finally:
+                table.close()
+        except (lmdb.Error, OSError) as error:
+            raise StorageFailed(f"the snapshot could not be unpacked beside the state: {error}") from error
+
+    def finish_import(self) -> None:
+        """Replace the state by the prepared one, durably. Keeps the local table. Raises StorageFailed."""
+        if self._flight is not None:
+            self._finish_flight()
+        for snapshot in self._snapshots:
+            snapshot.close()
+        try:
+            new = Table(self._folder / swap.NEW)
+            new.local_write(self._table.local_items())
+            new.close()
+            self._table.close()
+            swap.swap_in(self._folder)
+            self._table = Table(self._folder / swap.CURRENT)
+        except (lmdb.Error, OSError) as error:
+            self._fail(error)
+            self._require_working()
+        self._active = Overlay()
+        self._durable = self._applied = self._table.meta()
+        self._wake()
+        self._tell(())
+
+    def import_from(self, path: Path) -> None:
+        """`prepare_import` and `finish_import` in one: for where blocking does not matter."""
+        self.prepare_import(path)
+        self.finish_import()
+
+    # Local table -------------------------------------------------------------------------------------------------
+
+    def local_get(self, name: str) -> bytes | None:
+        """The value of a name in the table that is not replicated and outlives an import."""
+        return self._table.local_get(name)
+
+    def local_put(self, name: str, value: bytes) -> None:
+        """Set it; durable when it returns. Blocks. Raises StorageFailed."""
+        self._local_write(name, value)
+
+    def local_delete(self, name: str) -> None:
+        """Remove it; durable when it returns. Blocks. Raises StorageFailed."""
+        self._local_write(name, None)
+
+    def _local_write(self, name: str, value: bytes | None) -> None:
+        self._finish_flight()
+        self._room_for(1, len(name) + len(value or b""))
+        try:
+            self._table.local_write([(name.encode(), value)])
+        except (lmdb.Error, OSError) as error:
+            self._fail(error)
+            self._require_working()
+
+    def close(self, *, flush: bool = True) -> None:
+        """Write what is applied, unless told not to (a crash, for tests: the journal has it), and close."""
+        try:
+            if self._failure is None:
+                self._finish_flight()
+                if flush:
+                    self.flush_now()
+        except StorageFailed:
+            pass  # on_failed was told, and the journal replays what is missing
+        finally:
+            self._hurry.set()
+            self._jobs.put(None)
+            if self._worker is not None:
+                self._worker.join()
+            for snapshot in self._snapshots:
+                snapshot.close()
+            self._table.close()
