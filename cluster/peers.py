@@ -34,7 +34,7 @@ class PeerChange:
 
 def encode_peers(peers: Iterable[Peer]) -> bytes:
     rows = [[peer.node_id, peer.address, peer.voter] for peer in peers]
-    return bytes((_FORMAT_VERSION,)) + msgpack.packb(rows)
+    return _pack(rows)
 
 
 def decode_peers(data: bytes) -> list[Peer]:
@@ -56,7 +56,7 @@ def decode_peers(data: bytes) -> list[Peer]:
 
 
 def encode_change(change: PeerChange) -> bytes:
-    return bytes((_FORMAT_VERSION,)) + msgpack.packb([change.kind, change.node_id, change.address])
+    return _pack([change.kind, change.node_id, change.address])
 
 
 def decode_change(data: bytes) -> PeerChange:
@@ -65,6 +65,11 @@ def decode_change(data: bytes) -> PeerChange:
         case ["add" | "rem" as kind, str(node_id), str(address)]:
             return PeerChange(kind, node_id, address)
     raise ValueError("a peer change has an unknown shape")
+
+
+def _pack(value: object) -> bytes:
+    packed: bytes = msgpack.packb(value)
+    return bytes((_FORMAT_VERSION,)) + packed
 
 
 def _unpack(data: bytes) -> list[object]:

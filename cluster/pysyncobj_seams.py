@@ -353,7 +353,7 @@ class Engine:
             self._raft.transferLeadership(Node(node_id), _answering(done))
 
     def observe_term(self, term: int) -> None:
-        """Fall back to follower in a term that another node is in. Raft, section 5.1; PySyncObj does it for votes only."""
+        """Be a follower in this term of another node (Raft, section 5.1). PySyncObj does so for votes only."""
         with self:
             if term > self.term:
                 self._raft._SyncObj__setCurrentTerm(term, None)

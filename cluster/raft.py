@@ -94,6 +94,7 @@ class RaftMember:
         self._shown_peers: dict[str, str] = {}
         self._installing: asyncio.Task[None] | None = None
         self._leaving: dict[str, str] = {}
+        self._joining: dict[str, str] = {}
         self._running = False
         self._tick_is_due = False
         self._timer: asyncio.TimerHandle | None = None
@@ -222,6 +223,37 @@ class RaftMember:
         if change.kind == "rem":
             self._links.send(change.node_id, {"type": "not_a_member", "term": self._engine.term})
 
+    async def admit(self, node_id: str, address: str) -> None:
+        """Bring a node up to the log, and then make it a member: a vote it cannot use yet would cost a majority.
+
+        Raises:
+            NoLeader, OutcomeUnknown: As `change`.
+            MembershipRefused: Another change is under way, or the node cannot be reached or does not keep up.
+        """
+        if not self.takes_writes:
+            raise NoLeader("this node is not the active node of the cluster; the peers are as they were")
+        if self._joining or self._changing:
+            raise MembershipRefused("another peer change is under way; try again once it is done")
+        raft_term = self._engine.term
+        self._joining = {node_id: address}
+        self._refresh_links()
+        self._replicator.learn(node_id)
+        try:
+            has_caught_up = await self._until(
+                lambda: (
+                    self._engine.term != raft_term or self._replicator.acked_index(node_id) >= self._engine.commit_index
+                ),
+                self._settings.join_timeout_s,
+            )
+            if not has_caught_up:
+                raise MembershipRefused(f"node {node_id} at {address} was not reached or does not keep up")
+            await self.change(PeerChange("add", node_id, address))
+        finally:
+            self._joining = {}
+            self._replicator.end_learning(node_id)
+            if self._running:
+                self._refresh_links()
+
     async def transfer_leadership(self, node_id: str | None) -> None:
         """Hand over to this follower, or to the one that has most of the log; returns once this node leads no more.
 
@@ -239,7 +271,8 @@ class RaftMember:
         target = max(candidates, key=lambda other: (engine.match_index(other), other))
         self._closing_in = raft_term
         caught_up = await self._until(
-            lambda: engine.term != raft_term or engine.match_index(target) == engine.last_index
+            lambda: engine.term != raft_term or engine.match_index(target) == engine.last_index,
+            self._settings.election_max_s,
         )
         if not caught_up:
             self._closing_in = 0
@@ -247,14 +280,14 @@ class RaftMember:
         if engine.term == raft_term and engine.role is Role.LEADER:
             self._handed_over_in = raft_term  # before the question leaves: see cluster/lease.py
             engine.send_timeout_now(target, lambda result: None)
-        if not await self._until(lambda: engine.role is not Role.LEADER):
+        if not await self._until(lambda: engine.role is not Role.LEADER, self._settings.election_max_s):
             # The question may still arrive, so this term's lease is gone for good. Another term can have one.
             self._step(self._step_down)
             raise MembershipRefused(f"node {target} did not take over")
 
-    async def _until(self, is_so: Callable[[], bool]) -> bool:
-        """Whether it becomes so within the longest election time-out."""
-        deadline = self._loop.time() + self._settings.election_max_s
+    async def _until(self, is_so: Callable[[], bool], timeout_s: float) -> bool:
+        """Whether it becomes so in time."""
+        deadline = self._loop.time() + timeout_s
         while self._running and not is_so():
             if self._loop.time() > deadline:
                 return False
@@ -356,12 +389,12 @@ class RaftMember:
                 self._leaving[node_id] = address
                 self._loop.call_later(self._settings.election_max_s * 2, self._forget, node_id)
         self._shown_peers = peers
-        self._links.set_peers(self._leaving | peers)
+        self._links.set_peers(self._leaving | self._joining | peers)
 
     def _forget(self, node_id: str) -> None:
         self._leaving.pop(node_id, None)
         if self._running:
-            self._links.set_peers(self._leaving | self._shown_peers)
+            self._links.set_peers(self._leaving | self._joining | self._shown_peers)
 
     def _open_stream(self, node_id: str) -> SnapshotSender:
         source = self._machine.open_snapshot()

@@ -1,4 +1,4 @@
-"""The numbers of Raft: one multiplier stretches all its times, as `performance_multiplier` does in the configuration."""
+"""The numbers of Raft: one multiplier, `performance_multiplier` in the configuration, stretches all its times."""
 
 import time
 from dataclasses import dataclass
@@ -31,6 +31,8 @@ class RaftSettings:
     commit_timeout_s: float = 10.0
     # Once leadership is lost, the entry's fate is decided by others: this long we wait to learn it.
     outcome_timeout_s: float = 5.0
+    # For a joining node to take in all that the cluster holds.
+    join_timeout_s: float = 60.0
     # Writes that may wait for the entry in flight. Beyond, a writer is told to come back: memory has an end.
     gathered_bytes_max: int = 64 << 20
     # What stays in the log behind the applied index, so that a follower that was away for a moment needs no snapshot.

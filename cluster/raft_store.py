@@ -186,16 +186,19 @@ class RaftStore:
     async def add_peer(self, node_id: str, address: str) -> None:
         """Add a voting member; one that is there already with this address is left as it is.
 
+        The node must be running meanwhile, or start soon, on the peer list with itself in it: it gets the log first
+        and its vote, in an entry that this call waits for, once it has caught up.
+
         Raises:
             NoLeader, OutcomeUnknown: As `commit`.
-            MembershipRefused: Another change is under way, or the node id is taken.
+            MembershipRefused: Another change is under way, the node id is taken, or the node does not answer.
         """
         known = {peer.node_id: peer.address for peer in self.peers()}
         if known.get(node_id) == address and self._leading().takes_writes:
             return
         if node_id in known:
             raise MembershipRefused(f"node {node_id} is a peer at {known[node_id]}; remove it first")
-        await self._leading().change(PeerChange("add", node_id, address))
+        await self._leading().admit(node_id, address)
 
     async def remove_peer(self, node_id: str) -> None:
         """Remove a member. The leader hands over first, and then refuses: its successor has to be asked.
@@ -272,7 +275,7 @@ class RaftStore:
     def _newest_peers(self) -> _Peers:
         """Raft uses the newest peer list in the log, committed or not."""
         peers = self._machine.peers()
-        for command, index, _ in self._journal[self._position_behind(self._state.applied_index) :]:
+        for command, _, _ in self._journal[self._position_behind(self._state.applied_index) :]:
             if is_membership(command):
                 peers = change_of(command).applied_to(peers)
         return peers

@@ -84,6 +84,7 @@ class Replicator:
         self._open_stream = open_stream
         self._raft_term = 0
         self._followers: dict[str, _Follower] = {}
+        self._learners: set[str] = set()
         self._due: set[str] = set()
         self._news: asyncio.TimerHandle | None = None
 
@@ -91,19 +92,36 @@ class Replicator:
         """PySyncObj wants this follower to hear from us; `flush` decides what."""
         self._due.add(node_id)
 
+    def learn(self, node_id: str) -> None:
+        """Send the log to a node that is to become a member. It has no vote and counts for nothing meanwhile."""
+        self._learners.add(node_id)
+        self._of(node_id)
+        self._due.add(node_id)
+
+    def end_learning(self, node_id: str) -> None:
+        self._learners.discard(node_id)
+
+    def acked_index(self, node_id: str) -> int:
+        """Up to where this node says that it holds the log durably."""
+        return self._of(node_id).acked_index
+
+    def follows(self, node_id: str) -> bool:
+        """Whether this node gets the log, as a member or before it becomes one."""
+        return node_id in self._learners or self._engine.is_member(node_id)
+
     def flush(self) -> None:
         """Send what is due. To be called after the engine has returned, so that its messages become one."""
         due, self._due = self._due, set()
         if self._engine.role is Role.LEADER:
             for node_id in due:
-                if self._engine.is_member(node_id):
+                if self.follows(node_id):
                     self._pump(node_id, self._of(node_id))
 
     def pulse(self) -> None:
         """The timer: go on with streams and drop who left."""
         leads = self._engine.role is Role.LEADER
         for node_id, follower in list(self._followers.items()):
-            if not leads or not self._engine.is_member(node_id):
+            if not leads or not self.follows(node_id):
                 follower.close()
                 del self._followers[node_id]
             else:
@@ -188,10 +206,13 @@ class Replicator:
         return min(follower.acked_index, self._synced_index())
 
     def _count(self, node_id: str, follower: _Follower) -> None:
+        node = self._engine.others.get(node_id)
+        if node is None:
+            return
         usable = self._usable(follower)
         is_news = usable > self._engine.match_index(node_id)
         self._engine.deliver(
-            self._engine.others[node_id],
+            node,
             {"type": "next_node_idx", "next_node_idx": usable + 1, "success": is_news, "reset": False},
         )
 

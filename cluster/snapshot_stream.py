@@ -132,7 +132,8 @@ class SnapshotReceiver:
 
     def _begin(self, snapshot_id: str) -> None:
         self.discard()
-        self._file = open(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb")
+        fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self._file = os.fdopen(fd, "wb")
         self._snapshot_id = snapshot_id
         self._size = 0
 

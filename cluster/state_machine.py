@@ -28,7 +28,7 @@ class SnapshotChunks:
 
     @property
     def term(self) -> int:
-        return self._reader.raft_term
+        return self._reader.term
 
     def chunks(self) -> Iterator[bytes]:
         """Raises SnapshotDamaged when the database was mapped anew meanwhile."""

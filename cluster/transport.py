@@ -135,11 +135,11 @@ class Router:
         return True
 
     def _append_ack(self, node_id: str, message: Message) -> None:
-        if self._engine.is_member(node_id) and self._is_of_our_term(message) and self._engine.role is Role.LEADER:
+        if self._replicator.follows(node_id) and self._is_of_our_term(message) and self._engine.role is Role.LEADER:
             self._replicator.on_ack(node_id, message)
 
     def _snapshot_ack(self, node_id: str, message: Message) -> None:
-        if self._engine.is_member(node_id) and self._is_of_our_term(message) and self._engine.role is Role.LEADER:
+        if self._replicator.follows(node_id) and self._is_of_our_term(message) and self._engine.role is Role.LEADER:
             self._replicator.on_snapshot_ack(node_id, message)
 
     def _request_vote(self, node_id: str, message: Message) -> None:

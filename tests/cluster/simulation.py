@@ -16,6 +16,7 @@ from cluster.disk import Disk
 from cluster.errors import StorageFailed
 from cluster.folder import DataFolder
 from cluster.folder import open_folder
+from cluster.peers import Peer
 from cluster.raft_settings import RaftSettings
 from cluster.raft_store import RaftStore
 
@@ -207,11 +208,12 @@ class Node:
     def crash(self) -> None:
         """End as by SIGKILL: nothing is flushed, nobody is told."""
         assert self.folder is not None
-        links = self._cluster.network.links[self.node_id]
+        links = self._cluster.network.links.get(self.node_id)
         if self.member is not None:
             self.member.stop()
             self.store._group.stop()
-        links.running = False
+        if links is not None:
+            links.running = False
         self.store._state.close(flush=False)
         self.store._journal._segments.close()
         self.folder.close()
@@ -248,9 +250,9 @@ class Cluster:
         node = self.node(node_id)
         node.open()
         leader = await self.leader()
-        await leader.store.add_peer(node_id, f"{node_id}:8201")
-        node.store.adopt(leader.store.peers())
+        node.store.adopt([*leader.store.peers(), Peer(node_id, f"{node_id}:8201")])
         await node.start()
+        await leader.store.add_peer(node_id, f"{node_id}:8201")
         await self.until(lambda: node.store.applied_index >= leader.store.applied_index)
         return node
 
