@@ -1,0 +1,313 @@
+"""The replicated store of one node: the state, the log, and, while the node is unsealed, the Raft member on them."""
+
+import asyncio
+import random
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from cluster.disk import Disk, RealDisk
+from cluster.errors import MembershipRefused, NoLeader, StorageFailed
+from cluster.folder import DataFolder
+from cluster.group_commit import NOT_LEADER, GroupCommit
+from cluster.journal import Journal
+from cluster.peers import Peer, PeerChange, encode_peers
+from cluster.pysyncobj_seams import NO_OP_COMMAND, Role, change_of, is_membership
+from cluster.raft import RaftMember
+from cluster.raft_settings import BootClock, Clock, RaftSettings
+from cluster.replication import PeerProgress
+from cluster.snapshot import SnapshotReader
+from cluster.state import State
+from cluster.state_machine import StateMachine
+from cluster.store import Stored, Write
+
+if TYPE_CHECKING:
+    from cluster.links import Links
+
+# Inside the class `list` is a method.
+_Peers = list[Peer]
+_Names = list[str]
+
+__all__ = ["Peer", "PeerProgress", "RaftSettings", "RaftStore", "Role"]
+
+
+class RaftStore:
+    """Implements cluster.store.Store. Lives on the event loop on which it was made; local reads work from then on.
+
+    `on_role_change` is called whenever role, leader, term, readiness or membership of this node changed. `on_failed`
+    is called once: the process must stop.
+    """
+
+    def __init__(
+        self,
+        folder: DataFolder,
+        settings: RaftSettings,
+        clock: Clock | None = None,
+        *,
+        rng: random.Random | None = None,
+        disk: Disk | None = None,
+        threaded: bool = True,
+    ) -> None:
+        """Open state and log.
+
+        Args:
+            rng: Spreads the election time-outs.
+            threaded: False does all disk work on the calling thread (the simulation).
+
+        Raises:
+            DataFolderRefused: What is there is damaged.
+        """
+        self.node_id = folder.node_id
+        self.on_role_change: Callable[[], None] = lambda: None
+        self.on_failed: Callable[[StorageFailed], None] = lambda error: None
+        self._folder = folder
+        self._settings = settings
+        self._clock = clock or BootClock()
+        self._rng = rng or random.SystemRandom()
+        loop = asyncio.get_running_loop()
+
+        def call_soon(act: Callable[[], None]) -> None:
+            loop.call_soon_threadsafe(act)
+
+        self._state = State(folder.state, call_soon, threaded=threaded)
+        self._journal = Journal(folder.raft, disk or RealDisk(), call_soon, threaded=threaded)
+        self._state.on_failed = self._journal.on_failed = self._failed
+        self._machine = StateMachine(self._state, threaded=threaded)
+        self._group = GroupCommit(settings, self._propose)
+        self._member: RaftMember | None = None
+        self._failure: StorageFailed | None = None
+        self._reconcile()
+
+    # Life --------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_bootstrapped(self) -> bool:
+        """Whether there is a peer list: this node began a cluster or has joined one."""
+        return bool(self._newest_peers())
+
+    def bootstrap(self, address: str) -> None:
+        """Begin a new cluster of this node alone. Raises MembershipRefused if it has data."""
+        self.adopt([Peer(self.node_id, address)])
+
+    def adopt(self, peers: Sequence[Peer]) -> None:
+        """Take the peer list that the leader gave this joining node, durably.
+
+        Raises:
+            MembershipRefused: The node has data already, or is not in the list.
+        """
+        if self.is_bootstrapped or self._state.applied_index > 0:
+            raise MembershipRefused("this node already holds the data of a cluster")
+        if all(peer.node_id != self.node_id for peer in peers):
+            raise MembershipRefused("the peer list does not name this node")
+        self._state.set_peers(encode_peers(peers))
+        # Entry 1 is the same in every log: PySyncObj begins each with it.
+        self._state.note_applied(1, 0)
+        self._state.flush_now()
+
+    async def start(self, links: "Links", address: str) -> None:
+        """Run Raft from here on, over links that are started. Raises NoLeader if there is no peer list yet."""
+        if self._member is not None:
+            return
+        peers = [peer for peer in self._newest_peers() if peer.node_id != self.node_id]
+        if not self.is_bootstrapped:
+            raise NoLeader("this node belongs to no cluster yet")
+        member = RaftMember(
+            self.node_id,
+            [*peers, Peer(self.node_id, address)],
+            self._journal,
+            self._machine,
+            links,
+            self._settings,
+            self._clock,
+            self._rng,
+            self._folder.snapshots,
+        )
+        member.on_change = self._changed
+        member.on_failed = self._failed
+        self._member = member
+        member.start()
+
+    async def stop(self) -> None:
+        """Run Raft no more (sealed, or shutting down). Reads of local state still work; `start` may follow."""
+        if self._member is not None:
+            self._member.stop()
+            self._group.stop()
+            self._member = None
+            self.on_role_change()
+        if self._failure is None:
+            await self._state.flush()
+
+    def close(self) -> None:
+        """Give back the files, after `stop`. The folder stays the caller's."""
+        self._journal._destroy()
+        self._state.close()
+
+    # Who is who --------------------------------------------------------------------------------------------------
+
+    @property
+    def role(self) -> Role:
+        return self._member.role if self._member else Role.FOLLOWER
+
+    @property
+    def leader_id(self) -> str | None:
+        """The node that leads as far as this one knows; None during an election."""
+        return self._member.leader_id if self._member else None
+
+    @property
+    def term(self) -> int:
+        return self._member.raft_term if self._member else self._journal.getCurrentTerm()
+
+    @property
+    def commit_index(self) -> int:
+        return self._member.commit_index if self._member else self._state.applied_index
+
+    @property
+    def last_contact_ms(self) -> int:
+        """How long ago a leader was heard; 0 on the leader."""
+        return self._member.last_contact_ms if self._member else 0
+
+    @property
+    def is_ready_leader(self) -> bool:
+        """Leader whose own no-op is applied: only then may it serve."""
+        return self._member is not None and self._member.is_ready_leader
+
+    @property
+    def removed(self) -> bool:
+        """Whether the leader says that this node is no member any more."""
+        return self._member is not None and self._member.removed
+
+    def peers(self) -> _Peers:
+        """The members by the newest peer list known here, by node id."""
+        return sorted(self._newest_peers(), key=lambda peer: peer.node_id)
+
+    def peer_progress(self) -> dict[str, PeerProgress]:
+        """On the leader, how far each other member is."""
+        return self._member.progress() if self._member else {}
+
+    async def add_peer(self, node_id: str, address: str) -> None:
+        """Add a voting member; one that is there already with this address is left as it is.
+
+        The node must be running meanwhile, or start soon, on the peer list with itself in it: it gets the log first
+        and its vote, in an entry that this call waits for, once it has caught up.
+
+        Raises:
+            NoLeader, OutcomeUnknown: As `commit`.
+            MembershipRefused: Another change is under way, the node id is taken, or the node does not answer.
+        """
+        known = {peer.node_id: peer.address for peer in self.peers()}
+        if known.get(node_id) == address and self._leading().takes_writes:
+            return
+        if node_id in known:
+            raise MembershipRefused(f"node {node_id} is a peer at {known[node_id]}; remove it first")
+        await self._leading().admit(node_id, address)
+
+    async def remove_peer(self, node_id: str) -> None:
+        """Remove a member. The leader hands over first, and then refuses: its successor has to be asked.
+
+        Raises:
+            NoLeader, OutcomeUnknown: As `commit`.
+            MembershipRefused: Another change is under way, the node is unknown, or leadership was handed over.
+        """
+        known = {peer.node_id: peer.address for peer in self.peers()}
+        if node_id not in known:
+            raise MembershipRefused(f"node {node_id} is not a peer")
+        if node_id == self.node_id:
+            await self.transfer_leadership()
+            raise MembershipRefused("this node was the active one and has handed over; ask the new active node")
+        await self._leading().change(PeerChange("rem", node_id, known[node_id]))
+
+    async def transfer_leadership(self, node_id: str | None = None) -> None:
+        """Hand over to this node, or to the one that is furthest. Raises NoLeader, MembershipRefused."""
+        await self._leading().transfer_leadership(node_id)
+
+    # Store -------------------------------------------------------------------------------------------------------
+
+    @property
+    def applied_index(self) -> int:
+        return self._state.applied_index
+
+    def get(self, key: str) -> Stored | None:
+        return self._state.get(key)
+
+    def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> _Names:
+        return self._state.list(prefix, after=after, limit=limit)
+
+    def scan(self, prefix: str) -> Iterator[tuple[str, Stored]]:
+        return self._state.scan(prefix)
+
+    def watch(self, callback: Callable[[Collection[str]], None]) -> None:
+        self._state.watch(callback)
+
+    async def commit(self, writes: Sequence[Write]) -> int:
+        """As Store.commit."""
+        if self._member is None or not self._member.takes_writes:
+            raise NoLeader(NOT_LEADER)
+        return await self._group.commit(writes)
+
+    def require_lease(self) -> None:
+        """As Store.require_lease."""
+        self._leading().require_lease()
+
+    # This node alone ---------------------------------------------------------------------------------------------
+
+    def local_get(self, name: str) -> bytes | None:
+        return self._state.local_get(name)
+
+    def local_put(self, name: str, value: bytes) -> None:
+        self._state.local_put(name, value)
+
+    def local_delete(self, name: str) -> None:
+        self._state.local_delete(name)
+
+    def export(self) -> SnapshotReader:
+        """One consistent copy of the state, in chunks; the caller closes it."""
+        return self._state.export()
+
+    # Inside ------------------------------------------------------------------------------------------------------
+
+    def _leading(self) -> RaftMember:
+        if self._member is None:
+            raise NoLeader(NOT_LEADER)
+        return self._member
+
+    def _propose(self, body: bytes, done: Callable[[object], None]) -> None:
+        self._leading().propose(body, done)
+
+    def _newest_peers(self) -> _Peers:
+        """Raft uses the newest peer list in the log, committed or not."""
+        peers = self._machine.peers()
+        for command, _, _ in self._journal[self._position_behind(self._state.applied_index) :]:
+            if is_membership(command):
+                peers = change_of(command).applied_to(peers)
+        return peers
+
+    def _position_behind(self, index: int) -> int:
+        return max(0, index + 1 - self._journal[0][1]) if len(self._journal) else 0
+
+    def _reconcile(self) -> None:
+        """Let the log hold the last applied entry: a crash may have kept the state and lost the log's unsynced end.
+
+        Nothing acknowledged is lost: what this node acknowledged was synced, and what it applied is on a majority.
+        """
+        index, raft_term = self._state.applied.index, self._state.applied.raft_term
+        if index < 1:
+            return
+        position = index - self._journal[0][1] if len(self._journal) else -1
+        if 0 <= position < len(self._journal) and self._journal[position][2] == raft_term:
+            return
+        if index == 1:
+            return  # a node that adopted its peers and has never run
+        self._journal.reset_to((NO_OP_COMMAND, index - 1, raft_term), (NO_OP_COMMAND, index, raft_term))
+
+    def _changed(self) -> None:
+        if self.role is not Role.LEADER:
+            self._group.lost_leadership()
+        self.on_role_change()
+
+    def _failed(self, error: StorageFailed) -> None:
+        if self._failure is not None:
+            return
+        self._failure = error
+        if self._member is not None:
+            self._member.stop()
+            self._group.stop()
+        self.on_failed(error)

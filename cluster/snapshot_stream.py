@@ -1,0 +1,144 @@
+"""The whole state, in chunks, for a follower that is behind the leader's log.
+
+One chunk is on its way at a time, so memory is bounded by its size on both sides and heartbeats pass between chunks. A
+lost link costs one chunk: the follower keeps what it has and names the offset at which it goes on.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+if TYPE_CHECKING:
+    from cluster.links import Links
+
+
+class SnapshotSource(Protocol):
+    """One consistent copy of the state, being read."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def term(self) -> int: ...
+    def chunks(self) -> Iterator[bytes]: ...
+    def close(self) -> None: ...
+
+
+class SnapshotSender:
+    """Streams one snapshot to one follower."""
+
+    def __init__(
+        self, source: SnapshotSource, snapshot_id: str, raft_term: int, node_id: str, links: "Links", resend_ns: int
+    ) -> None:
+        self.index = source.index
+        self.failed = False
+        self._source = source
+        self._snapshot_id = snapshot_id
+        self._raft_term = raft_term
+        self._node_id = node_id
+        self._links = links
+        self._resend_ns = resend_ns
+        self._chunks = source.chunks()
+        self._offset = 0
+        self._chunk = next(self._chunks, b"")
+        self._next_chunk = next(self._chunks, None)
+        self._sent_ns = 0
+        self._is_out = False
+
+    def pump(self, now_ns: int) -> None:
+        """Send the current chunk, again if it stayed unanswered for long."""
+        if self._is_out and now_ns - self._sent_ns < self._resend_ns:
+            return
+        self._is_out = self._links.send(
+            self._node_id,
+            {
+                "type": "snapshot_chunk",
+                "term": self._raft_term,
+                "snapshot_id": self._snapshot_id,
+                "offset": self._offset,
+                "data": self._chunk,
+                "last": self._next_chunk is None,
+                "index": self._source.index,
+                "snapshot_term": self._source.term,
+            },
+        )
+        self._sent_ns = now_ns
+
+    def on_ack(self, snapshot_id: str, offset: int, ok: bool) -> None:
+        """The follower has everything below offset; not ok: it cannot use what it has, begin again."""
+        if snapshot_id != self._snapshot_id:
+            return
+        if not ok:
+            self.failed = True
+        elif self._next_chunk is not None and offset == self._offset + len(self._chunk):
+            self._offset = offset
+            self._chunk = self._next_chunk
+            self._next_chunk = next(self._chunks, None)
+            self._is_out = False
+
+    def close(self) -> None:
+        self._source.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A complete snapshot file, not yet verified."""
+
+    file: Path
+    index: int
+    term: int
+
+
+class SnapshotReceiver:
+    """Gathers the chunks of one snapshot at a time in a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "incoming"
+        self._file: BinaryIO | None = None
+        self._snapshot_id = ""
+        self._size = 0
+
+    def on_chunk(self, message: Mapping[str, Any], answer: Callable[[int, bool], None]) -> Received | None:
+        """Take a chunk and answer (offset, ok); returns the snapshot once its last chunk is there.
+
+        Raises:
+            OSError: The disk refused it. The caller stops the node.
+        """
+        if message["snapshot_id"] != self._snapshot_id or self._file is None:
+            if message["offset"] != 0:
+                answer(0, False)
+                return None
+            self._begin(message["snapshot_id"])
+        assert self._file is not None
+        if message["offset"] > self._size:
+            answer(0, False)
+            return None
+        if message["offset"] == self._size:
+            self._file.write(message["data"])
+            self._size += len(message["data"])
+        if not message["last"] or message["offset"] + len(message["data"]) != self._size:
+            answer(self._size, True)
+            return None
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._end()
+        return Received(self._path, message["index"], message["snapshot_term"])
+
+    def discard(self) -> None:
+        """Forget what was received, and its file."""
+        self._end()
+        self._path.unlink(missing_ok=True)
+
+    def _begin(self, snapshot_id: str) -> None:
+        self.discard()
+        fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self._file = os.fdopen(fd, "wb")
+        self._snapshot_id = snapshot_id
+        self._size = 0
+
+    def _end(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        self._snapshot_id = ""
