@@ -96,6 +96,7 @@ class Core:
     _changed: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _was_active: bool = field(init=False, default=False)
     _tasks: set[asyncio.Task[None]] = field(init=False, default_factory=set)
+    _detached: set[asyncio.Task[None]] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
         self.barrier = Barrier(self.sources.random)
@@ -294,6 +295,12 @@ class Core:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def spawn_detached(self, work: Coroutine[None, None, None]) -> None:
+        """Run work that must not be cancelled by the sealing it may itself be."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._detached.add(task)
+        task.add_done_callback(self._detached.discard)
 
     async def next_change(self) -> None:
         """Wait until this node's role may have changed."""

@@ -111,9 +111,7 @@ async def _initialize(core: Core, request: InitRequest) -> InitResult:
         seal.use(share_key)
     sealed_root_key = await seal.wrap(root_key)
     keyring = Keyring.created(random(KEY_BYTES), core.sources.now_ms())
-    info = ClusterInfo(
-        name=core.config.cluster_name or f"vault-cluster-{random(4).hex()}", id=new_uuid(core.sources)
-    )
+    info = ClusterInfo(name=core.config.cluster_name or f"vault-cluster-{random(4).hex()}", id=new_uuid(core.sources))
     authority = await asyncio.to_thread(new_authority, info.id)
     config = SealConfig(type=seal.type, shares=request.shares, threshold=request.threshold)
     barrier = Barrier(random)

@@ -58,8 +58,11 @@ def challenge(core: Core, secret: bytes, node_id: str) -> dict[str, object]:
     sealed = seal_under_root_key(core.root_key, CHALLENGE_PURPOSE, plaintext, core.sources.random)
     return {
         "challenge": b64encode(sealed).decode(),
-        "seal_config": {"type": keys.config.type, "secret_shares": keys.config.shares,
-                        "secret_threshold": keys.config.threshold},
+        "seal_config": {
+            "type": keys.config.type,
+            "secret_shares": keys.config.shares,
+            "secret_threshold": keys.config.threshold,
+        },
         "sealed_root_key": b64encode(keys.sealed_root_key).decode(),
     }
 
@@ -217,9 +220,7 @@ async def _post(target: JoinTarget, step: str, body: dict[str, Any]) -> dict[str
         timeout = aiohttp.ClientTimeout(total=JOIN_TIMEOUT_S)
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.post(
-                url, json=body, ssl=_tls(target), server_hostname=target.tls_server_name or None
-            ) as response,
+            session.post(url, json=body, ssl=_tls(target), server_hostname=target.tls_server_name or None) as response,
         ):
             reply = await response.json()
             if response.status == 200:

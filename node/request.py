@@ -1,5 +1,6 @@
 """From the wire to a typed request: the first thing that looks at what a client sent, and the strictest."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,11 +14,12 @@ from engines.common.frame import Operation
 from node.errors import BadRequest, MethodNotAllowed
 from node.paths import canonical_path
 
-JSON_DEPTH_MAX: Final = 300  # deeper than any secret; orjson and our own encoders are far from their limits there
+JSON_DEPTH_MAX: Final = 240  # deeper than any secret; orjson encodes up to 254
 JSON_MEMBERS_MAX: Final = 100_000  # members and elements of one body; bounds the objects made from it (CVE-2025-6203)
 QUERY_CHARS_MAX: Final = 16_384
 
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_LONG_NUMBER: Final = re.compile(rb"[0-9]{19}")
 _BRACKETS: Final = re.compile(rb"[\[\]{}]")
 
 
@@ -31,6 +33,10 @@ class WireRequest:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     client_address: str
+
+    def parsed_query(self) -> Mapping[str, str]:
+        """The query's members. Raises BadRequest."""
+        return _query(self.query) if self.query else _EMPTY
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,7 +82,7 @@ def parse(wire: WireRequest, request_id: str) -> Request:
         raise BadRequest("the API lives under /v1/")
     path = canonical_path(wire.path[4:])
     headers = wire.headers
-    query = _query(wire.query) if wire.query else _EMPTY
+    query = wire.parsed_query()
     help_wanted = False
     if operation is Operation.READ:
         body = query
@@ -121,8 +127,9 @@ def json_object(body: bytes) -> Mapping[str, Any]:
         return _EMPTY
     _bound(body)
     try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        # orjson turns integers of more than 64 bits into floats, which would change a secret.
+        value = json.loads(body) if _LONG_NUMBER.search(body) else orjson.loads(body)
+    except (ValueError, RecursionError):
         raise BadRequest("error parsing JSON") from None
     if value is None:
         return _EMPTY
@@ -145,7 +152,7 @@ def _bound(body: bytes) -> None:
             raise BadRequest(f"JSON is nested deeper than {JSON_DEPTH_MAX}")
 
 
-def _query(text: str) -> Mapping[str, Any]:
+def _query(text: str) -> Mapping[str, str]:
     if len(text) > QUERY_CHARS_MAX:
         raise BadRequest("query is too long")
     try:

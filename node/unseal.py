@@ -42,7 +42,9 @@ async def unseal(core: Core, key: str, *, reset: bool) -> None:
             core.progress = None
             return
         if not isinstance(core.seal, ShamirSeal):
-            raise InvalidRequest(f"this node unseals by itself with its {core.seal.type} seal; key shares are not taken")
+            raise InvalidRequest(
+                f"this node unseals by itself with its {core.seal.type} seal; key shares are not taken"
+            )
         if not key:
             raise InvalidRequest("'key' must be specified in request body as JSON, or 'reset' set to true")
         whole = progress_of(core, keys).add(share_from_text(key))

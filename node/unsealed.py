@@ -150,9 +150,7 @@ class Unsealed:
         """Raise PermissionDenied unless policy allows this operation on the request's path."""
         if who.acl.is_root:
             return
-        decision = who.acl.check(
-            operation, request.path, request.body, request.wrap_ttl_s or None, sudo_needed=sudo
-        )
+        decision = who.acl.check(operation, request.path, request.body, request.wrap_ttl_s or None, sudo_needed=sudo)
         if not decision.allowed:
             raise PermissionDenied
 

@@ -218,7 +218,9 @@ class _Table:
         path = self.path(given)
         mounted = self.node().router.by_path.get(path)
         if mounted is None or mounted.mount.is_auth != bool(self.prefix):
-            raise InvalidRequest(f"no matching mount at {path}" if not self.prefix else f"auth method not found at {path}")
+            raise InvalidRequest(
+                f"no matching mount at {path}" if not self.prefix else f"auth method not found at {path}"
+            )
         return mounted.mount
 
     def rows(self) -> dict[str, object]:
@@ -250,10 +252,15 @@ class _Table:
         require_free_path(self.node().mounts(), path)
         _, max_s = self.node().system_ttls()
         mount = new_mount(
-            ctx.sources, path, engine_type, request.description,
-            local=request.local, seal_wrap=request.seal_wrap,
+            ctx.sources,
+            path,
+            engine_type,
+            request.description,
+            local=request.local,
+            seal_wrap=request.seal_wrap,
             external_entropy_access=request.external_entropy_access,
-            options=kept, config=configured(MountConfig(), given, max_s),
+            options=kept,
+            config=configured(MountConfig(), given, max_s),
         )
         return await self._put(ctx, mount)
 
@@ -274,7 +281,9 @@ class _Table:
         if mounted is None or mounted.mount.is_auth != bool(self.prefix):
             return Plan()
         if path in SINGLETONS:
-            raise InvalidRequest(f"cannot unmount '{path}'" if not self.prefix else "token credential backend cannot be disabled")
+            raise InvalidRequest(
+                f"cannot unmount '{path}'" if not self.prefix else "token credential backend cannot be disabled"
+            )
         await unmount(self.node(), mounted.mount, self.key)
         return Plan()
 
@@ -305,23 +314,58 @@ def routes(core: Core) -> tuple[Route, ...]:
         what = "auth methods" if table.prefix else "secrets engines"
         one = f"{area}/*path"
         return (
-            Route(pattern=area, operation=Operation.READ, request=MountList, handler=table.list,
-                  summary=f"List the {what}."),
-            Route(pattern=one, operation=Operation.READ, request=MountPath, handler=table.read,
-                  summary="Read one mount.", sudo=sudo),
-            Route(pattern=one, operation=Operation.UPDATE, request=EnableMount, handler=table.enable,
-                  summary=f"Enable one of the {what}.", sudo=sudo),
-            Route(pattern=one, operation=Operation.DELETE, request=MountPath, handler=table.disable,
-                  summary="Disable a mount and revoke what it issued.", sudo=sudo),
+            Route(
+                pattern=area,
+                operation=Operation.READ,
+                request=MountList,
+                handler=table.list,
+                summary=f"List the {what}.",
+            ),
+            Route(
+                pattern=one,
+                operation=Operation.READ,
+                request=MountPath,
+                handler=table.read,
+                summary="Read one mount.",
+                sudo=sudo,
+            ),
+            Route(
+                pattern=one,
+                operation=Operation.UPDATE,
+                request=EnableMount,
+                handler=table.enable,
+                summary=f"Enable one of the {what}.",
+                sudo=sudo,
+            ),
+            Route(
+                pattern=one,
+                operation=Operation.DELETE,
+                request=MountPath,
+                handler=table.disable,
+                summary="Disable a mount and revoke what it issued.",
+                sudo=sudo,
+            ),
             *tune(table, f"{one}/tune", sudo=sudo),
         )
 
     def tune(table: _Table, pattern: str, *, sudo: bool) -> tuple[Route, ...]:
         return (
-            Route(pattern=pattern, operation=Operation.READ, request=MountPath, handler=table.read_tune,
-                  summary="Read a mount's settings.", sudo=sudo),
-            Route(pattern=pattern, operation=Operation.UPDATE, request=TuneMount, handler=table.tune,
-                  summary="Change a mount's settings.", sudo=sudo),
+            Route(
+                pattern=pattern,
+                operation=Operation.READ,
+                request=MountPath,
+                handler=table.read_tune,
+                summary="Read a mount's settings.",
+                sudo=sudo,
+            ),
+            Route(
+                pattern=pattern,
+                operation=Operation.UPDATE,
+                request=TuneMount,
+                handler=table.tune,
+                summary="Change a mount's settings.",
+                sudo=sudo,
+            ),
         )
 
     return (
