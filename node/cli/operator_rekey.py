@@ -137,7 +137,7 @@ def _show_keys(call: Call, answer: Data) -> None:
         )
     else:
         call.printer.line(
-XX: give each of these to its keeper now. They are shown only once."
+            "The old key shares are void: give each of these to its keeper now, they are shown only once."
         )
 
 
