@@ -50,7 +50,7 @@ class ApiError(RemoteError):
         self.errors = tuple(errors)
 
 
-class DryRun(Exception):  # noqa: N818  nothing went wrong
+class DryRun(Exception):
     """The request was shown instead of sent, as asked. The message is what to print; the exit code is 0."""
 
 
