@@ -40,7 +40,8 @@ async def main():
     links = TlsLinks("n2", TlsMaterial(*texts))
     links.on_message = lambda peer, message: links.send(peer, message)
     async def never(peer, payload):
-        links.send(peer, {"type": "timeout_now", "term": 99})
+        while not links.send(peer, {"type": "timeout_now", "term": 99}):
+            await asyncio.sleep(0.005)  # until its own link is up
         await asyncio.Event().wait()
     links.on_call = never
     await links.start("127.0.0.1", int(sys.argv[2]))
@@ -151,8 +152,8 @@ async def test_a_killed_process_is_noticed_and_found_again() -> None:
         n1.links.set_peers({"n2": f"127.0.0.1:{port}"})
 
         async def live_and_die(echo: dict[str, Any]) -> None:
-            await until(lambda: n1.links.send("n2", echo))
-            await until(lambda: ("n2", echo) in n1.messages)
+            # Sent again and again: the peer can only answer once its own link is up.
+            await until(lambda: n1.links.send("n2", echo) and ("n2", echo) in n1.messages)
             process.send_signal(signal.SIGKILL)
             await process.wait()
             await until(lambda: not n1.links.connected("n2"), within_s=2)
