@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-import os
 import ssl
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -108,12 +108,15 @@ async def deaf_peer(material: TlsMaterial, node_id: str) -> AsyncIterator[tuple[
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         transports.append(writer.transport)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_context(material), limit=1024)
-    try:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", lambda: [t.abort() for t in transports] and None
-    finally:
+    def kill() -> None:
         for transport in transports:
             transport.abort()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_context(material), limit=1024)
+    try:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", kill
+    finally:
+        kill()
         server.close()
         await server.wait_closed()
 
@@ -143,4 +146,4 @@ def frame(message: dict[str, Any]) -> bytes:
 
 
 def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cluster.errors import AddressInUse, TlsMaterialRefused
+from cluster.errors import AddressInUse, OutcomeUnknown, PeerUnreachable, TlsMaterialRefused
 from cluster.link_limits import LinkLimits
 from cluster.links import TlsLinks
 from cluster.tls import TlsMaterial, issue, new_authority
@@ -40,7 +40,8 @@ async def main():
     links = TlsLinks("n2", TlsMaterial(*texts))
     links.on_message = lambda peer, message: links.send(peer, message)
     async def never(peer, payload):
-        links.send(peer, {"type": "timeout_now", "term": 99})
+        while not links.send(peer, {"type": "timeout_now", "term": 99}):
+            await asyncio.sleep(0.005)  # until its own link is up
         await asyncio.Event().wait()
     links.on_call = never
     await links.start("127.0.0.1", int(sys.argv[2]))
@@ -149,20 +150,21 @@ async def test_a_killed_process_is_noticed_and_found_again() -> None:
         material = issue(AUTHORITY, "n2")
         process, port = await peer_process(material, n1.links.bound_port)
         n1.links.set_peers({"n2": f"127.0.0.1:{port}"})
-        for round_number in range(2):
-            await until(lambda: n1.links.send("n2", timeout_now(round_number)))
-            await until(lambda: ("n2", timeout_now(round_number)) in n1.messages)
+
+        async def live_and_die(echo: dict[str, Any]) -> None:
+            # Sent again and again: the peer can only answer once its own link is up.
+            await until(lambda: n1.links.send("n2", echo) and ("n2", echo) in n1.messages)
             process.send_signal(signal.SIGKILL)
             await process.wait()
             await until(lambda: not n1.links.connected("n2"), within_s=2)
-            if round_number == 0:
-                process, _ = await peer_process(material, n1.links.bound_port, port)
+
+        await live_and_die(timeout_now(1))
+        process, _ = await peer_process(material, n1.links.bound_port, port)
+        await live_and_die(timeout_now(2))
 
 
 async def test_a_call_to_a_process_that_is_killed_has_an_unknown_outcome() -> None:
     """The request had arrived; nobody can say what became of it."""
-    from cluster.errors import OutcomeUnknown, PeerUnreachable
-
     async with nodes(AUTHORITY, "n1") as (n1,):
         process, port = await peer_process(issue(AUTHORITY, "n2"), n1.links.bound_port)
         n1.links.set_peers({"n2": f"127.0.0.1:{port}"})
@@ -213,7 +215,8 @@ async def test_an_address_that_another_node_answers_is_not_that_peer(caplog: pyt
         n1.links.set_peers({"n3": n2.address})
         await until(lambda: "it is node 'n2'" in caplog.text)
         assert not n1.links.connected("n3")
-        assert n2.events == n2.messages == []
+        assert n2.events == []
+        assert n2.messages == []
 
 
 def test_material_of_another_node_is_refused() -> None:
@@ -227,19 +230,18 @@ def test_material_of_another_node_is_refused() -> None:
 async def test_a_peer_that_does_not_read_fills_a_bounded_queue_and_then_loses_its_link() -> None:
     """send says False at the bound and never blocks; the link ends when nothing was taken for the time allowed."""
     limits = LinkLimits(raft_queue_bytes_max=8 << 20, unacknowledged_timeout_s=1.0)
-    async with nodes(AUTHORITY, "n1", limits=limits) as (n1,):
-        async with deaf_peer(issue(AUTHORITY, "n2"), "n2") as (address, _):
-            n1.links.set_peers({"n2": address})
-            await until(lambda: n1.links.connected("n2"))
-            accepted = 0
-            for _ in range(500):
-                if n1.links.send("n2", chunk(0, 256 << 10)):
-                    accepted += 1
-                await asyncio.sleep(0)
-            assert 16 < accepted < 120  # the queue, and what the kernel's buffers hold
-            assert n1.links.connected("n2")
-            await until(lambda: not n1.links.connected("n2"), within_s=8)
-            n1.links.set_peers({})
+    async with nodes(AUTHORITY, "n1", limits=limits) as (n1,), deaf_peer(issue(AUTHORITY, "n2"), "n2") as (address, _):
+        n1.links.set_peers({"n2": address})
+        await until(lambda: n1.links.connected("n2"))
+        accepted = 0
+        for _ in range(500):
+            if n1.links.send("n2", chunk(0, 256 << 10)):
+                accepted += 1
+            await asyncio.sleep(0)
+        assert 16 < accepted < 120  # the queue, and what the kernel's buffers hold
+        assert n1.links.connected("n2")
+        await until(lambda: not n1.links.connected("n2"), within_s=8)
+        n1.links.set_peers({})
 
 
 async def test_a_failing_receiver_does_not_end_the_link(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,9 +1,11 @@
 """The cluster port against everything that is not a well-behaved node of this cluster."""
 
 import asyncio
+import errno
 import gc
 import logging
 import os
+import socket
 import ssl
 from collections.abc import Iterator
 
@@ -207,6 +209,27 @@ async def test_a_newer_connection_of_a_node_replaces_the_older() -> None:
         await until(lambda: n1.messages == [("n2", timeout_now(3))])
         writer.close()
         newer.close()
+
+
+async def test_running_out_of_file_descriptors_only_delays(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While accept fails, who knocks waits; once it works again, it is let in, and nothing has spun meanwhile."""
+    refusals: list[None] = []
+
+    def refuse(_: socket.socket) -> None:
+        refusals.append(None)
+        raise OSError(errno.EMFILE, "too many open files")
+
+    async with nodes(AUTHORITY, "n1") as (n1,):
+        with monkeypatch.context() as patched:
+            patched.setattr(socket.socket, "accept", refuse)
+            greeting = asyncio.create_task(greeted_client(n1.links.bound_port, N2, "n2", "raft"))
+            await until(lambda: len(refusals) == 3)
+        _, writer = await asyncio.wait_for(greeting, 10)
+        writer.close()
+        assert len(refusals) < 10
+    assert "cannot accept: [Errno 24]" in caplog.text
 
 
 async def test_a_thousand_garbage_connections_leave_nothing_behind(caplog: pytest.LogCaptureFixture) -> None:
