@@ -171,6 +171,10 @@ class Node:
         self.failures: list[StorageFailed] = []
         self.clock = SimClock(asyncio.get_running_loop(), cluster.rng.uniform(1, 1e6), rate)
         self.disk: Disk | None = None
+        # How long the journal's syncs take. What is not synced is lost in a crash.
+        self.sync_delay_s: Callable[[], float] = lambda: 0.0
+        self.disk_is_stuck = False
+        self._sync_runs = False
         self._cluster = cluster
         self.folder: DataFolder | None = None
         self.store_: RaftStore | None = None
@@ -199,6 +203,22 @@ class Node:
             threaded=False,
         )
         self.store.on_failed = self.failures.append
+        journal = self.store._journal
+        self.flush_journal = journal.flush
+        journal.flush = self._flush  # type: ignore[method-assign]
+
+    def _flush(self) -> None:
+        delay_s = self.sync_delay_s()
+        if delay_s == 0:
+            self.flush_journal()
+        elif not self._sync_runs:
+            self._sync_runs = True
+            asyncio.get_running_loop().call_later(delay_s, self._end_sync, self.store_)
+
+    def _end_sync(self, store: RaftStore) -> None:
+        self._sync_runs = False
+        if store is self.store_ and not self.disk_is_stuck:
+            self.flush_journal()
 
     async def start(self) -> None:
         if self.store_ is None:
@@ -218,6 +238,7 @@ class Node:
         self.store._journal._segments.close()
         self.folder.close()
         self.store_ = None
+        self._sync_runs = False
         self._cluster.network.refresh()
 
 
