@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -13,10 +12,11 @@ from typing import Final
 
 from engines.common.duration import format_go
 from engines.common.errors import InvalidRequest
+from node.policy.errors import PolicyNameRefused
+from node.policy.names import INTERNAL_NAMES, canonical_policy_name
 from node.tokens.model import DEFAULT, ROOT, Ttls
 
 _PAST_MAX: Final = "past the max TTL, cannot renew"
-_POLICY_CHARS_MAX: Final = 512
 _DISPLAY_NAME: Final = re.compile(r"[^a-zA-Z0-9-]")
 _BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 ID_CHARS: Final = 24  # 142 bits; the documented length
@@ -86,20 +86,18 @@ def left_s(expire_at_ms: int, now_ms: int) -> int:
     return ceil_s(max(0, expire_at_ms - now_ms)) if expire_at_ms else 0
 
 
-@lru_cache(maxsize=4096)
 def policy_name(name: str) -> str:
-    """The one spelling of a policy name, or InvalidRequest.
+    """The one spelling of a policy name that a token may carry; root among them, which only root may ask for.
 
-    Everything that attaches a name asks here first, so that no check sees another spelling than the evaluation does
-    (CVE-2025-5999: " Root " was folded after the check; CVE-2026-105820: "../root").
+    Raises:
+        InvalidRequest: It is no policy name, or one that only the server itself attaches.
     """
-    folded = unicodedata.normalize("NFKC", name).strip().lower()
-    if not folded or len(folded) > _POLICY_CHARS_MAX:
-        raise InvalidRequest("a policy name is empty or too long")
-    if any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Cn") for c in folded):
-        raise InvalidRequest("a policy name holds characters that cannot be seen")
-    if any(part in ("", ".", "..") for part in folded.split("/")):
-        raise InvalidRequest("a policy name holds path steps")
+    try:
+        folded = canonical_policy_name(name)
+    except PolicyNameRefused as error:
+        raise InvalidRequest(str(error)) from None
+    if folded in INTERNAL_NAMES:
+        raise InvalidRequest(f'policy "{folded}" cannot be attached to a token')
     return folded
 
 

@@ -16,6 +16,7 @@ from typing import Final
 from cluster.errors import Conflict
 from engines.common.context import View
 from engines.common.plan import Check, Delete, Put, Write
+from node.leases import paging
 from node.leases.model import Commit
 from node.leases.queue import queue_leases_of
 from node.leases.timeline import SPARED, TOKEN, Due, due_key, due_put
@@ -60,6 +61,20 @@ class Revoker:
             except Conflict:
                 continue
         await self._free_below(key)
+
+    async def revoke_below_path(self, prefix: str, cutoff_ms: int) -> None:
+        """End every token issued up to the cut-off (Unix ms) whose path is the prefix or lies below it."""
+        found: list[str] = []
+        async for key in paging.names(self._view, store.RECORDS):
+            seen = await self._tokens.lookup_key(key)
+            if seen is None or seen.entry.created_at_ms > cutoff_ms:
+                continue
+            if not prefix or f"{seen.entry.path}/".startswith(prefix + "/"):
+                found.append(seen.key)
+            if len(found) == BATCH:
+                await self.revoke_all(found)
+                found = []
+        await self.revoke_all(found)
 
     async def end_due(self, batch: Sequence[Due]) -> None:
         """Do what due entries of tokens ask for, and drop those that are done. Called by the sweeper."""
@@ -160,7 +175,7 @@ class Revoker:
         if not prefix:
             return
         batch: list[Write] = []
-        async for entry in self._view.keys(prefix):
+        async for entry in paging.keys(self._view, prefix):
             batch.append(Delete(entry))
             if len(batch) == BATCH:
                 await self._commit(batch)

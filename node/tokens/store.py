@@ -12,6 +12,7 @@ BATCH_AAD: Final = "sys/token/batch"  # what a batch token is sealed for: it is 
 ROLES: Final = "sys/token/roles/"
 ACCESSORS: Final = "sys/token/accessor/"
 RECORDS: Final = "sys/token/id/"
+PARENTS: Final = "sys/token/parent/"
 _VERSION: Final = b"\x01"
 _SERVICE: Final = 0
 _BATCH: Final = 1
@@ -19,27 +20,27 @@ _BATCH: Final = 1
 
 def record_key(key: str) -> str:
     """Where a token is stored, by its HMAC."""
-    return f"sys/token/id/{key}"
+    return f"{RECORDS}{key}"
 
 
 def accessor_key(accessor_hmac: str) -> str:
     """Where the accessor index says which token it stands for."""
-    return f"sys/token/accessor/{accessor_hmac}"
+    return f"{ACCESSORS}{accessor_hmac}"
 
 
 def children_prefix(parent: str) -> str:
     """Below it, one name for each child."""
-    return f"sys/token/parent/{parent}/"
+    return f"{PARENTS}{parent}/"
 
 
 def child_key(parent: str, child: str) -> str:
     """The index entry of one child."""
-    return f"sys/token/parent/{parent}/{child}"
+    return f"{PARENTS}{parent}/{child}"
 
 
 def role_key(name: str) -> str:
     """Where a token role is stored."""
-    return f"sys/token/roles/{name}"
+    return f"{ROLES}{name}"
 
 
 def encode_accessor(accessor: str, key: str) -> bytes:

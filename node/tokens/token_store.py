@@ -17,6 +17,7 @@ from engines.common.crypto import hmac_sha256
 from engines.common.errors import InvalidRequest, PermissionDenied
 from engines.common.plan import Check, Delete, Put, Write
 from node.errors import BarrierDamaged
+from node.leases import paging
 from node.leases.timeline import TOKEN, due_key, due_put
 from node.tokens import store
 from node.tokens.logic import ID_RANDOM_BYTES, End, base62_id, end_of, is_within, least_max
@@ -135,8 +136,8 @@ class TokenStore:
 
     async def accessors(self) -> AsyncIterator[str]:
         """Every accessor there is, in no order that says anything."""
-        async for key in self.view.keys(store.ACCESSORS):
-            seen = await self.view.get(key)
+        async for name in paging.names(self.view, store.ACCESSORS):
+            seen = await self.view.get(store.ACCESSORS + name)
             if seen is not None:
                 yield store.decode_accessor(seen.value)[0]
 
