@@ -232,7 +232,7 @@ class Core:
     async def handle(self, wire: WireRequest) -> Response:
         """Answer any API request, here or through the leader. Never raises for what a request holds."""
         request_id = new_uuid(self.sources)
-        return await _guarded(self._answer(wire, request_id), request_id)
+        return await guarded(self._answer(wire, request_id), request_id)
 
     async def _answer(self, wire: WireRequest, request_id: str) -> Response:
         deadline = self.sources.monotonic_s() + LEADER_WAIT_S
@@ -273,7 +273,7 @@ class Core:
         if kind == FORWARD:
             request_id = new_uuid(self.sources)
             answer = self._answer_forwarded(decode_request(rest), request_id)
-            return encode_response(await _guarded(answer, request_id))
+            return encode_response(await guarded(answer, request_id))
         if kind == ECHO:
             self._note_echo(node_id, rest)
         return encode_response(Response(204))
@@ -382,7 +382,7 @@ class Core:
         self.on_failed(str(error))
 
 
-async def _guarded(answer: Awaitable[Response], request_id: str) -> Response:
+async def guarded(answer: Awaitable[Response], request_id: str) -> Response:
     """The answer, or the refusal that a raised error becomes."""
     try:
         return await answer

@@ -41,7 +41,7 @@ class _Protocol(RequestHandler):
     begin a request, so there its first line is rewritten to the documented equivalent, GET with list=true.
     """
 
-    __slots__ = ("_header_timer", "_header_timeout_s")
+    __slots__ = ("_header_timeout_s", "_header_timer")
 
     def __init__(self, *args: Any, header_timeout_s: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -22,7 +22,7 @@ from node.errors import AlreadyInitialized
 from node.keyring import Keyring
 from node.mounts import AUTH_KEY, MOUNTS_KEY, Mount, encode_mounts, new_mount
 from node.policies import policy_put
-from node.policy.builtin import DEFAULT_POLICY
+from node.policy.builtin import DEFAULT_POLICY_TEXT
 from node.seal.shamir import ShamirSeal
 from node.seal_state import (
     AUTHORITY_KEY,
@@ -91,8 +91,7 @@ async def initialize(core: Core, request: InitRequest) -> InitResult:
     async with core.seal_lock:
         if core.is_initialized or core.pending_join is not None:
             raise AlreadyInitialized
-        result = await _initialize(core, request)
-    return result
+        return await _initialize(core, request)
 
 
 def _check(request: InitRequest) -> None:
@@ -164,7 +163,7 @@ def _first_records(core: Core, barrier: Barrier, request: InitRequest) -> tuple[
         Put(SALT_KEY, salt),
         Put(MOUNTS_KEY, encode_mounts(secrets)),
         Put(AUTH_KEY, encode_mounts(auth)),
-        policy_put("default", DEFAULT_POLICY),
+        policy_put("default", DEFAULT_POLICY_TEXT),
         *(write for write in created.writes if isinstance(write, Put)),
     ]
     return created.token, puts

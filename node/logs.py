@@ -1,4 +1,4 @@
-"""Log lines on standard error: text for people, or JSON. Secrets never come here; see node/core.py, `_guarded`."""
+"""Log lines on standard error: text for people, or JSON. Secrets never come here; see node/core.py, `guarded`."""
 
 import logging
 import sys

@@ -6,7 +6,7 @@ from typing import Final
 from cluster.store import Store
 from engines.common.plan import Put
 from node.policy import Acl, Policy, Subject, parse_policy
-from node.policy.builtin import ROOT_POLICY
+from node.policy.builtin import UNSTORED_POLICIES
 from node.view import OpenedStore
 
 POLICY_PREFIX: Final = "sys/policy/"
@@ -48,21 +48,22 @@ class Policies:
 
     def acl(self, names: tuple[str, ...], subject: Subject | None = None) -> Acl:
         """The union of these policies. One that does not exist grants nothing."""
-        acl = self._acls.get(names)
+        acl = self._acls.get(names) if subject is None else None
         if acl is not None:
             return acl
         policies = [policy for policy in map(self._policy, names) if policy is not None]
         acl = Acl.of(policies, subject)
-        # A templated policy depends on who asks, so what it compiles to is not shared.
-        if not any(policy.templated for policy in policies):
+        # With a subject a templated policy depends on who asks, so what it compiles to is not shared.
+        if subject is None or not any(policy.templated for policy in policies):
             if len(self._acls) >= ACLS_MAX:
                 self._acls.clear()
             self._acls[names] = acl
         return acl
 
     def _policy(self, name: str) -> Policy | None:
-        if name == "root":
-            return ROOT_POLICY
+        unstored = UNSTORED_POLICIES.get(name)
+        if unstored is not None:
+            return unstored
         seen = self._opened.get(policy_key(name))
         if seen is None:
             return None

@@ -90,9 +90,7 @@ def parse(wire: WireRequest, request_id: str) -> Request:
             help_wanted = query.get("help") in ("1", "true")
             if query.get("list") in ("1", "true", "True", "TRUE", "t"):
                 operation = Operation.LIST
-    elif operation is Operation.LIST:
-        body = query
-    elif operation is Operation.DELETE and not wire.body:
+    elif operation is Operation.LIST or (operation is Operation.DELETE and not wire.body):
         body = query
     elif path in _RAW_BODY_PATHS:
         body = _EMPTY

@@ -27,9 +27,6 @@ from node.errors import (
     ConfigError,
     InvalidShares,
     JoinRefused,
-    SealRefused,
-    SealUnavailable,
-    WrongKey,
     MethodNotAllowed,
     NoActiveNode,
     NodeError,
@@ -38,7 +35,11 @@ from node.errors import (
     RequestTimedOut,
     RequestTooLarge,
     Sealed,
+    SealRefused,
+    SealUnavailable,
+    WrongKey,
 )
+from node.policy.errors import PasswordPolicyError, PolicyError, PolicyNameRefused
 
 STATUS: Final[Mapping[type[Exception], int]] = {
     InvalidRequest: 400,
@@ -48,6 +49,9 @@ STATUS: Final[Mapping[type[Exception], int]] = {
     MembershipRefused: 400,
     InvalidShares: 400,
     WrongKey: 400,
+    PolicyError: 400,
+    PolicyNameRefused: 400,
+    PasswordPolicyError: 400,
     JoinRefused: 500,
     PermissionDenied: 403,
     NotFound: 404,

@@ -7,7 +7,7 @@ from typing import Final
 from cluster import store as sealed_store
 from cluster.store import Store
 from engines.common.context import Seen
-from engines.common.plan import Check, Delete, Put, Write
+from engines.common.plan import Delete, Put, Write
 from node.barrier import Barrier
 
 CACHE_ENTRIES_MAX: Final = 131_072  # the documented default of cache_size

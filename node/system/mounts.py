@@ -7,7 +7,7 @@ from typing import Any, Final
 from engines import registry
 from engines.common.context import Context
 from engines.common.duration import parse_duration_s
-from engines.common.errors import InvalidRequest, NotFound
+from engines.common.errors import InvalidRequest
 from engines.common.fields import Kind, body_param, path_param
 from engines.common.frame import Operation, Route
 from engines.common.plan import Answer, Plan, Put

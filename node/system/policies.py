@@ -100,17 +100,17 @@ class _Policies:
         return self._judged(request, self._acl(ctx.caller.policies))
 
     async def of_token(self, request: CapabilitiesRequest, ctx: Context) -> Plan:
-        seen = await self.core.require_unsealed().tokens.lookup(request.token) if request.token else None
+        seen = await self.core.require_unsealed().ledger.tokens.lookup(request.token) if request.token else None
         return self._judged(request, self._acl_of(seen, "invalid token"))
 
     async def of_accessor(self, request: CapabilitiesRequest, ctx: Context) -> Plan:
-        seen = await self.core.require_unsealed().tokens.lookup_accessor(request.accessor)
+        seen = await self.core.require_unsealed().ledger.tokens.lookup_accessor(request.accessor)
         return self._judged(request, self._acl_of(seen, "invalid accessor"))
 
     def _acl_of(self, seen: SeenToken | None, refusal: str) -> Acl:
         if seen is None:
             raise InvalidRequest(refusal)
-        self.core.require_unsealed().tokens.usable(seen.entry, self.core.sources.now_ms(), "")
+        self.core.require_unsealed().ledger.tokens.usable(seen.entry, self.core.sources.now_ms(), "")
         return self._acl(seen.entry.policies)
 
     def _acl(self, names: tuple[str, ...]) -> Acl:

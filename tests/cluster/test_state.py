@@ -126,7 +126,7 @@ def test_state_is_a_dictionary(steps: list[object], prefix: str, after: str, lim
                 state._write(state._flight)
                 state._land(state._flight)
         assert dict(state.scan("")) == model
-        assert list(state.scan(prefix)) == sorted((item for item in model.items() if item[0].startswith(prefix)))
+        assert list(state.scan(prefix)) == sorted(item for item in model.items() if item[0].startswith(prefix))
         folder_name = prefix if prefix.endswith("/") else ""
         names = names_of(model, folder_name)
         assert state.list(folder_name) == names
