@@ -111,6 +111,10 @@ class Core:
         """Whether the keys are away."""
         return self.root_key is None
 
+    def holds_keys(self) -> bool:
+        """As `not is_sealed`, asked anew: other tasks run between two questions."""
+        return self.root_key is not None
+
     @property
     def is_initialized(self) -> bool:
         """Whether the cluster this node belongs to has been initialised."""

@@ -151,8 +151,8 @@ class Edge:
         if self.listener.is_unix:
             site = web.UnixSite(self._runner, self.listener.address, ssl_context=tls)
         else:
-            host, port = self.listener.host_port
-            site = web.TCPSite(self._runner, host, port, ssl_context=tls, backlog=1024, reuse_address=True)
+            at = self.listener.host_port
+            site = web.TCPSite(self._runner, at.host, at.port, ssl_context=tls, backlog=1024, reuse_address=True)
         await site.start()
         self._watchdog = asyncio.get_running_loop().create_task(self._watch())
 

@@ -44,7 +44,7 @@ RETRY_JOIN_S: Final = 2.0
 JOIN_TIMEOUT_S: Final = 30.0
 
 
-# -- the leader's side ---------------------------------------------------------------------------------------------------
+# -- the leader's side
 
 
 def challenge(core: Core, secret: bytes, node_id: str) -> dict[str, object]:
@@ -115,7 +115,7 @@ def _require_node_id(node_id: str) -> None:
         raise InvalidRequest("server_id is missing or malformed")
 
 
-# -- the joiner's side ---------------------------------------------------------------------------------------------------
+# -- the joiner's side
 
 
 async def begin_join(core: Core, target: JoinTarget) -> None:

@@ -76,7 +76,7 @@ def _body(wire: WireRequest) -> Mapping[str, Any]:
     return json_object(wire.body)
 
 
-# -- seal-status, unseal -------------------------------------------------------------------------------------------------
+# -- seal-status, unseal
 
 
 def seal_status(core: Core) -> dict[str, object]:
@@ -121,7 +121,7 @@ async def _seal_backend_status(core: Core, wire: WireRequest) -> Response:
     return bare({"healthy": True, "backends": [backend], "fully_wrapped": True})
 
 
-# -- init ----------------------------------------------------------------------------------------------------------------
+# -- init
 
 
 async def _read_init(core: Core, wire: WireRequest) -> Response:
@@ -144,7 +144,7 @@ async def _init(core: Core, wire: WireRequest) -> Response:
     return bare(result.answer())
 
 
-# -- join ----------------------------------------------------------------------------------------------------------------
+# -- join
 
 
 async def _join(core: Core, wire: WireRequest) -> Response:
@@ -165,7 +165,7 @@ async def _join(core: Core, wire: WireRequest) -> Response:
     return bare({"joined": True})
 
 
-# -- health, leader ------------------------------------------------------------------------------------------------------
+# -- health, leader
 
 _STATUS_PARAMETERS: Final = ("activecode", "standbycode", "sealedcode", "uninitcode")
 

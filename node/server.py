@@ -10,6 +10,8 @@ import socket
 import ssl
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -99,7 +101,7 @@ async def _serve(config: Config, options: ServerOptions) -> int:
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
     try:
         for listener in config.listeners:
-            edge = Edge(listener, lambda wire, at=listener: dispatch(core, at, wire))
+            edge = Edge(listener, partial(dispatch, core, listener))
             await _listen(edge, server_context(listener))
             edges.append(edge)
         dev_lines = await dev.start(core, options) if options.dev else []
@@ -152,11 +154,9 @@ def _storage(config: Config) -> tuple[Storage, str]:
     if not isinstance(stanza, RaftConfig):
         return InmemStorage(), ""
     folder = open_folder(Path(stanza.path), stanza.node_id or None)
-    settings = RaftSettings(
-        performance_multiplier=stanza.performance_multiplier or RaftSettings.performance_multiplier,
-        max_entry_size=stanza.entry_bytes_max,
-        trailing_logs=stanza.trailing_logs,
-    )
+    settings = RaftSettings(max_entry_size=stanza.entry_bytes_max, trailing_logs=stanza.trailing_logs)
+    if stanza.performance_multiplier:
+        settings = replace(settings, performance_multiplier=stanza.performance_multiplier)
     host, port = split_address(config.cluster_addr)
     bind = next(listener for listener in config.listeners if not listener.is_unix).cluster_host_port
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -168,9 +168,9 @@ def _storage(config: Config) -> tuple[Storage, str]:
 def _own_api_address(listeners: Sequence[Listener]) -> str:
     for listener in listeners:
         if not listener.is_unix:
-            host, port = listener.host_port
-            shown = f"[{host}]" if ":" in host else host
-            return f"{'http' if listener.tls_disable else 'https'}://{shown}:{port}"
+            at = listener.host_port
+            shown = f"[{at.host}]" if ":" in at.host else at.host
+            return f"{'http' if listener.tls_disable else 'https'}://{shown}:{at.port}"
     return ""
 
 

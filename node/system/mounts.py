@@ -240,8 +240,9 @@ class _Table:
         path = self.path(request.path)
         given = dict(request.config or {})
         options = {**dict(request.options or {})}
-        if isinstance(given.get("options"), Mapping):
-            options.update({str(k): str(v) for k, v in given["options"].items()})
+        older = given.get("options")
+        if isinstance(older, Mapping):
+            options.update({str(name): str(value) for name, value in older.items()})
         kind = request.plugin_name if request.type in ("plugin", "") and request.plugin_name else request.type
         if kind in NODE_TYPES or f"{kind}/" in SINGLETONS or kind == "token":
             raise InvalidRequest(f"mount type of {kind!r} is not mountable")
