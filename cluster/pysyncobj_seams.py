@@ -331,10 +331,10 @@ class Engine:
             self._raft._SyncObj__onMessageReceived(node, message)
 
     def connected(self, node_id: str, is_connected: bool) -> None:
+        """Tell PySyncObj of a member's link. Only with one does it send, or stand for election."""
         with self:
-            node = self.others.get(node_id)
-            if node is not None and is_connected:
-                self._raft._SyncObj__onNodeConnected(node)
+            if is_connected and self.is_member(node_id):
+                self._raft._SyncObj__onNodeConnected(self.others[node_id])
             else:
                 self._raft._SyncObj__onNodeDisconnected(Node(node_id))
 

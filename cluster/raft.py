@@ -115,9 +115,6 @@ class RaftMember:
         self._links.on_connected = lambda node_id: self._step(self._connected, node_id)
         self._links.on_disconnected = lambda node_id: self._step(self._engine.connected, node_id, False)
         self._refresh_links()
-        for node_id in self._engine.others:
-            if self._links.connected(node_id):
-                self._engine.connected(node_id, True)
         if self._engine.quorum == 1:
             self._engine.elect_now()  # nobody else could be the leader
         self._pulse()
@@ -389,6 +386,9 @@ class RaftMember:
                 self._leaving[node_id] = address
                 self._loop.call_later(self._settings.election_max_s * 2, self._forget, node_id)
         self._shown_peers = peers
+        for node_id in peers:
+            # Its link may be older than its membership, and PySyncObj knows only of members' links.
+            self._engine.connected(node_id, self._links.connected(node_id))
         self._links.set_peers(self._leaving | self._joining | peers)
 
     def _forget(self, node_id: str) -> None:

@@ -94,7 +94,7 @@ class Network:
         loop = asyncio.get_running_loop()
         for _ in range(1 + (self._rng.random() < self.duplicate_share)):
             at = loop.time() + self._rng.uniform(*self.delay_s)
-            at = self._last_at[source, target] = max(at, self._last_at.get((source, target), 0.0))
+            at = self._last_at[source, target] = max(at, self._last_at.get((source, target), 0.0) + 1e-6)
             loop.call_at(at, self._arrive, source, target, deepcopy(message), self.links[target])
         return True
 
