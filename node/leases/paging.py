@@ -12,7 +12,7 @@ _PAGE: Final = 128  # names read at once: about a millisecond
 
 
 async def names(view: View, prefix: str) -> AsyncIterator[str]:
-    """Every name directly below prefix, in order; folders end in "/". What is written meanwhile may or may not appear."""
+    """Every name directly below prefix, in order; folders end in "/". What is written meanwhile may appear or not."""
     after = ""
     while page := await view.list(prefix, after=after, limit=_PAGE):
         for name in page:

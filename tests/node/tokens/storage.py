@@ -30,15 +30,13 @@ class MemoryStore:
 
     async def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
         names: list[str] = []
-        for key in self.entries.irange(minimum=prefix):
-            if not key.startswith(prefix):
-                break
+        key = next(self.entries.irange(minimum=prefix + after), None)
+        while key is not None and key.startswith(prefix) and (limit is None or len(names) < limit):
             head, slash, _ = key[len(prefix) :].partition("/")
-            name = head + slash
-            if name > after and (not names or names[-1] != name):
-                if limit is not None and len(names) == limit:
-                    break
-                names.append(name)
+            if head + slash > after:
+                names.append(head + slash)
+            # "0" is the character after "/": a folder is left in one step.
+            key = next(self.entries.irange(minimum=prefix + (head + "0" if slash else head + "\0")), None)
         return names
 
     async def keys(self, prefix: str) -> AsyncIterator[str]:
