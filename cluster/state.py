@@ -60,7 +60,9 @@ class State:
     `applied_index`; LMDB alone is those up to `durable_index`.
     """
 
-    def __init__(self, folder: Path, call_soon: Callable[[Callable[[], None]], None], *, threaded: bool = True) -> None:
+    def __init__(
+        self, folder: Path, call_soon: Callable[[Callable[[], None]], object], *, threaded: bool = True
+    ) -> None:
         """Open or create `vault.db` in folder; finishes an import that a crash has cut off.
 
         Args:
@@ -174,7 +176,12 @@ class State:
         for overlay in self._overlays():
             if key in overlay.entries:
                 return overlay.get(key)
-        return self._table.get(key)
+        try:
+            return self._table.get(key)
+        except lmdb.Error as error:  # a page that is damaged
+            self._fail(error)
+            self._require_working()
+            raise
 
     def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
         """Names directly below prefix, greater than `after`, at most `limit`, sorted by bytes; folders end in "/"."""
