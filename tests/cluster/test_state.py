@@ -113,7 +113,7 @@ def test_state_is_a_dictionary(steps: list[object], prefix: str, after: str, lim
         state, model = opened(Path(folder)), dict[str, Stored]()
         for index, step in enumerate(steps, start=1):
             if step in ("flush", "reopen") and state._flight is not None:
-                state._write(state._flight)
+                state._flight.write(state._table)
             if step == "flush":
                 state.flush_now()
             elif step == "reopen":
@@ -133,7 +133,7 @@ def test_state_is_a_dictionary(steps: list[object], prefix: str, after: str, lim
         assert state.list(folder_name, after=after, limit=limit) == greater[:limit]
         assert all(state.get(key) == stored for key, stored in model.items())
         if state._flight is not None:
-            state._write(state._flight)
+            state._flight.write(state._table)
         state.close()
 
 
