@@ -252,15 +252,25 @@ class State:
 
     def _room_for(self, count: int, size: int) -> int:
         while (file_bytes := self._table.make_room(count, size)) is None:
-            # No view may be open while the map changes. It doubles, so this is rare, and a snapshot can be repeated.
-            for snapshot in self._snapshots:
-                snapshot.close()
-            self._table.grow()
+            self._grow()
         return file_bytes
+
+    def _grow(self) -> None:
+        # No view may be open while the map changes. It doubles, so this is rare, and a snapshot can be repeated.
+        for snapshot in self._snapshots:
+            snapshot.close()
+        self._table.grow()
 
     def _land(self, flight: Flight) -> None:
         """Take over the result of a flush, once, on the event loop's thread."""
         if self._flight is not flight:
+            return
+        if isinstance(flight.error, lmdb.MapFullError):
+            # The room was estimated too low; nothing was written. Here and now, as no other flight may overtake.
+            self._grow()
+            self._flight = Flight(flight.overlay, flight.meta, flight.file_bytes)
+            self._flight.write(self._table)
+            self._land(self._flight)
             return
         if flight.error is not None:
             self._fail(flight.error)  # the overlay stays: reads go on until the process ends

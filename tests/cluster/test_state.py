@@ -197,6 +197,19 @@ def test_the_map_grows(tmp_path: Path) -> None:
     again.close()
 
 
+def test_a_map_that_is_full_after_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the room needed was underestimated, the map grows and the same transaction is written again."""
+    state = opened(tmp_path)
+    monkeypatch.setattr(state._table, "make_room", lambda count, size: 4096)
+    value = bytes(MAP_BYTES_MIN // 2)
+    for index in range(1, 5):
+        state.apply(index, 1, [[Put(f"k{index}", value)]])
+    state.close()
+    again = opened(tmp_path)
+    assert (again.applied_index, again.list("")) == (4, ["k1", "k2", "k3", "k4"])
+    again.close()
+
+
 async def test_flushing_happens_by_itself(tmp_path: Path) -> None:
     """Within moments an entry is in LMDB without anybody asking; flush waits for it."""
     loop = asyncio.get_running_loop()
