@@ -1,6 +1,7 @@
 """A disk in memory that can lose power, fill up, fail an fsync or be slow: the twin of `cluster.disk.RealDisk`."""
 
 import errno
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -17,7 +18,7 @@ class FaultyDisk:
         self.capacity: int | None = None  # bytes; what goes over is ENOSPC, after the part that fits
         self.fail_sync = False
         self.sync_calls = 0
-        self.on_sync = lambda: None
+        self.on_sync: Callable[[], object] = lambda: None
         self._names: dict[Path, _Content] = {}
         self._durable_names: dict[Path, _Content] = {}
 

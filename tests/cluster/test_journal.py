@@ -290,7 +290,7 @@ class SlowDisk(FaultyDisk):
     def __init__(self) -> None:
         super().__init__()
         self.go = threading.Semaphore(0)
-        self.on_sync = lambda: self.go.acquire(timeout=20) and None
+        self.on_sync = lambda: self.go.acquire(timeout=20)
 
 
 def test_a_slow_disk_does_not_block() -> None:
