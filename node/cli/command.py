@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from node.cli.output import Printer
     from node.cli.token_helper import TokenHelper
 
+FORMATS: Final = ("table", "json", "yaml")
 FORMAT_FLAG: Final = flag.text("format", "Print the result as table, json or yaml.", "table", env="VAULT_FORMAT")
 FIELD_FLAG: Final = flag.text("field", "Print only this field of the result.")
 
@@ -106,15 +107,15 @@ class Call:
 
         return Printer(self.around.stdout, self.around.stderr, self.output_format)
 
-    @cached_property
+    @property
     def output_format(self) -> str:
-        """table, json or yaml. Raises UsageError for anything else."""
-        from node.cli.output import FORMATS
+        """table, json or yaml."""
+        return self.flags.text("format").lower() if "format" in self.flags.known else "table"
 
-        chosen = self.flags.text("format").lower() if "format" in self.flags.known else "table"
-        if chosen not in FORMATS:
-            raise UsageError(f"Invalid output format: {chosen}")
-        return chosen
+    def check_format(self) -> None:
+        """Raises UsageError for a format that is none, before anything is sent."""
+        if self.output_format not in FORMATS:
+            raise UsageError(f"Invalid output format: {self.output_format}")
 
     @cached_property
     def helper(self) -> "TokenHelper":

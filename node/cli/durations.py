@@ -20,14 +20,14 @@ def parse_duration(text: str) -> int:
     """Nanoseconds of a duration; a bare number is seconds.
 
     Raises:
-        ValueError: Not a duration.
+        ValueError: Not a duration. Never repeats the text.
     """
     sign, rest = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
     if re.fullmatch(r"\d+", rest):
         return sign * int(rest) * NANOS["s"]
     parts = _PART.findall(rest)
     if not parts or "".join(number + unit for number, unit in parts) != rest:
-        raise ValueError(f"invalid duration {text!r}")
+        raise ValueError("expected a duration such as 30s, 1h30m or 7d")
     return sign * sum(_scaled(number, unit) for number, unit in parts)
 
 

@@ -127,6 +127,7 @@ def _run(command: "Command", name: list[str], words: list[str], around: "Surroun
     values, arguments = parse(command.all_flags, words, around.environ)
     command.check_count(arguments)
     call = Call(flags=values, args=arguments, around=around)
+    call.check_format()
     try:
         return command.run(call) or 0
     except RemoteError as error:

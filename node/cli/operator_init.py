@@ -25,7 +25,6 @@ def _init(call: Call) -> int:
 
 
 def _show_status(call: Call) -> int:
-    call.printer  # noqa: B018  an unknown -format is wrong usage here as well
     with doing("Error checking init status"):
         initialized = call.client.plain("GET", "sys/init").get("initialized") is True
     if call.printer.is_table:

@@ -1,7 +1,6 @@
 """Everything printed on stdout: tables, json, yaml and single fields."""
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Final, TextIO
 
@@ -10,7 +9,6 @@ from node.cli.errors import UsageError
 from node.cli.gotext import go_text, quoted_list, table_value
 from node.cli.secret import Data, Secret
 
-FORMATS: Final = ("table", "json", "yaml")
 Row = Sequence[str]
 
 
@@ -209,9 +207,5 @@ def _encode(value: object, output_format: str) -> str:
         return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     import yaml  # 20 ms that only this format should cost
 
-    return yaml.safe_dump(value, sort_keys=True, allow_unicode=True, default_flow_style=False)
-
-
-def stdout_printer(output_format: str) -> Printer:
-    """A printer on this process's own streams."""
-    return Printer(sys.stdout, sys.stderr, output_format)
+    # A bare scalar ends in the document marker "...", which belongs to no value.
+    return yaml.safe_dump(value, sort_keys=True, allow_unicode=True, default_flow_style=False).removesuffix("...\n")

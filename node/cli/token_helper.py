@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Protocol
@@ -94,6 +93,8 @@ class ProgramHelper:
         self._run("erase", None)
 
     def _run(self, verb: str, token: str | None) -> str:
+        import subprocess  # only who has such a program should wait for it
+
         try:
             # The user named this program in their own file; stderr is theirs to see, as documented.
             done = subprocess.run([self._program, verb], input=token, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ class FakeNode:
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._runner: web.ServerRunner
         self.address = ""
 
     def start(self) -> None:
@@ -61,10 +63,10 @@ class FakeNode:
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
-        runner = self._loop.run_until_complete(self._listen())
+        self._runner = self._loop.run_until_complete(self._listen())
         self._ready.set()
         self._loop.run_forever()
-        self._loop.run_until_complete(runner.cleanup())
+        self._loop.run_until_complete(self._runner.cleanup())
         self._loop.close()
 
     async def _listen(self) -> web.ServerRunner:
@@ -74,6 +76,15 @@ class FakeNode:
         host, port = runner.addresses[0][:2]
         self.address = f"http://{host}:{port}"
         return runner
+
+    def listen_tls(self, context: ssl.SSLContext) -> str:
+        """Listen on another port with TLS as well, and say where."""
+
+        async def listen() -> str:
+            await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=context).start()
+            return f"https://127.0.0.1:{self._runner.addresses[-1][1]}"
+
+        return asyncio.run_coroutine_threadsafe(listen(), self._loop).result(10)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.path.removeprefix("/v1/")
