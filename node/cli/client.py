@@ -235,5 +235,5 @@ def _decode_or_empty(body: bytes) -> Data:
 
 def _refusal(exchange: Exchange, stream: Stream) -> ApiError:
     errors = _decode_or_empty(_body(exchange, stream)).get("errors")
-    messages = [str(error) for error in errors] if isinstance(errors, list) else []
+    messages = [str(error) for error in errors] if isinstance(errors, list) else None
     return ApiError(exchange.method, exchange.shown_url, stream.status, messages)

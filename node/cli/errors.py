@@ -39,12 +39,14 @@ class ApiError(RemoteError):
         method: HTTP method of the request.
         url: Where it went, without user information and query.
         status: HTTP status code.
-        errors: The server's own messages; empty when its answer was not the documented error body, which is then
+        errors: The server's own messages. None when its answer was not the documented error body, which is then
             left out, because what answered may be no node at all and may repeat the request.
     """
 
-    def __init__(self, method: str, url: str, status: int, errors: Sequence[str]) -> None:
-        lines = "\n".join(f"* {message}" for message in errors) or "* the answer holds no error message"
+    def __init__(self, method: str, url: str, status: int, errors: Sequence[str] | None) -> None:
+        if errors is None:
+            errors = ("the answer is not one of this API",)
+        lines = "\n".join(f"* {message}" for message in errors)
         super().__init__(f"Error making API request.\n\nURL: {method} {url}\nCode: {status}. Errors:\n\n{lines}")
         self.status = status
         self.errors = tuple(errors)

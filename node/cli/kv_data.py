@@ -116,6 +116,8 @@ def _patch(call: Call) -> None:
     try:
         _merge(call, where, values, removed)
     except ApiError as error:
+        if error.status == 404:
+            raise CliError(f"No value found at {where.at('data')}", 2) from None
         # 405: a server without PATCH. 403: a policy from before the patch capability. Neither has changed anything.
         if call.flags.given("method") or call.flags.given("cas") or error.status not in (403, 405):
             raise

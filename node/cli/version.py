@@ -4,14 +4,12 @@ from typing import Final
 
 from node.cli.command import Call, Command
 from node.cli.errors import CliError, doing
-
-PROGRAM_VERSION: Final = "0.1.0"
-API_LEVEL: Final = "1.18.0"
+from node.version import BUILD_DATE, VERSION
 
 
 def _version(call: Call) -> None:
     # The first word and the v are what scripts match on; the API level comes first for the same reason.
-    call.printer.line(f"Vault v{API_LEVEL}+strongroom.{PROGRAM_VERSION}")
+    call.printer.line(f"Vault v{VERSION}, built {BUILD_DATE}")
 
 
 def _history(call: Call) -> None:

@@ -175,6 +175,12 @@ def test_patch_falls_back_to_reading_and_writing(kv2: FakeNode, sr: Terminal) ->
     assert sr("kv", "patch", "-method=patch", "secret/app/db", "port=1").code == 2
 
 
+def test_patch_of_nothing(kv2: FakeNode, sr: Terminal) -> None:
+    """There must be a value to patch."""
+    result = sr("kv", "patch", "secret/missing", "a=b")
+    assert (result.code, result.err) == (2, "No value found at secret/data/missing\n")
+
+
 def test_rollback(kv2: FakeNode, sr: Terminal) -> None:
     """kv rollback writes the old value as a new version, guarded by the current one."""
     kv2.data("GET secret/metadata/app/db", {"current_version": 7, "versions": {}})

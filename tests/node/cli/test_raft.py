@@ -164,7 +164,13 @@ def test_snapshot_save_refused(node: FakeNode, sr: Terminal, tmp_path: Path) -> 
     node.refuse("GET sys/storage/raft/snapshot", 403, "permission denied")
     assert sr("operator", "raft", "snapshot", "save", str(tmp_path / "x")).code == 2
     assert list(tmp_path.iterdir()) == []
-    assert sr("operator", "raft", "snapshot", "save", str(tmp_path / "none" / "x")).code == 1
+
+
+def test_snapshot_save_into_nowhere(node: FakeNode, sr: Terminal, tmp_path: Path) -> None:
+    """A folder that does not exist is an error of this machine."""
+    node.on("GET sys/storage/raft/snapshot", archive(STATE), 200)
+    result = sr("operator", "raft", "snapshot", "save", str(tmp_path / "none" / "x"))
+    assert (result.code, result.err) == (1, f"cannot write {tmp_path}/none/x: No such file or directory\n")
 
 
 @pytest.mark.parametrize(("flags", "endpoint"), [((), "snapshot"), (("-force",), "snapshot-force")])
