@@ -37,6 +37,7 @@ class Rig:
         self.revoked: list[str] = []
         self.engine_error: Exception | None = None
         self.renewal = Renewal()
+        self.root_token = ""
         self.restart()
 
     def restart(self) -> None:
