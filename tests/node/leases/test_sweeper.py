@@ -173,6 +173,46 @@ async def test_the_loop_outlives_a_store_that_is_cut_off() -> None:
     await rig.sweeper.stop()
 
 
+async def test_the_loop_outlives_a_bug() -> None:
+    """One failed sweep is logged, and the next one comes."""
+    rig = Rig()
+    lease_id = await rig.lease(await rig.root())
+    rig.sources.advance(3_600_000)
+    whole, calls = rig.store.list, 0
+
+    async def fails_once(prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise RuntimeError("a bug")
+        return await whole(prefix, after=after, limit=limit)
+
+    rig.store.list = fails_once  # type: ignore[method-assign]
+    rig.sweeper.start()
+    async with asyncio.timeout(10):
+        while rig.revoked != [lease_id]:
+            await asyncio.sleep(0.01)
+    await rig.sweeper.stop()
+
+
+async def test_a_long_revocation_by_prefix_does_not_delay_what_is_due() -> None:
+    """It runs beside the sweeps, one page at a time."""
+    rig = Rig()
+    root = await rig.root()
+    due = await rig.lease(root, "other/creds/a", ttl_s=10)
+    for _ in range(1000):
+        await rig.lease(root, "database/creds/a")
+    rig.sources.advance(10_000)
+    await rig.leases.revoke_prefix("database")
+    for _ in range(3):
+        await rig.sweeper.sweep()
+        await asyncio.sleep(0)
+    assert due in rig.revoked
+    await rig.sweep_all()
+    await rig.sweep_all()
+    assert len(rig.revoked) == 1001
+
+
 @pytest.mark.parametrize("kind", ["leases", "tokens"])
 async def test_expiry_is_fast_enough_and_leaves_turns_to_others(kind: str) -> None:
     """At least 2,000 a second on this store; meanwhile another task gets its turn every few milliseconds."""
