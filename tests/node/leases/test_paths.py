@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from engines.common.errors import InvalidRequest, NotFound
@@ -10,7 +12,7 @@ from engines.common.plan import Answer, KnownLease
 from tests.node.tokens.rig import Rig
 
 
-async def asked(rig: Rig, operation: Operation, path: str, body: dict[str, object] | None = None) -> Answer:
+async def asked(rig: Rig, operation: Operation, path: str, body: Mapping[str, object] | None = None) -> Answer:
     return await rig.call(operation, path, rig.root_token, body, table=rig.lease_table)
 
 

@@ -31,7 +31,7 @@ async def test_create_answers_the_documented_auth() -> None:
         "create", root, {"policies": ["Web", "stage"], "meta": {"user": "armon"}, "ttl": "1h", "display_name": "ci"}
     )
     auth = dict(answer.auth or {})
-    token, accessor = auth.pop("client_token"), auth.pop("accessor")
+    token, accessor = str(auth.pop("client_token")), auth.pop("accessor")
     assert auth == {
         "policies": ["default", "stage", "web"],
         "token_policies": ["default", "stage", "web"],
@@ -125,7 +125,7 @@ async def test_cve_2025_5999_no_spelling_makes_root(spelling: str, sudo: bool) -
     rig = Rig()
     root = await rig.root()
     caller = await rig.create(root, policies=["a"])
-    roles = {
+    roles: dict[str, dict[str, object]] = {
         "named": {"allowed_policies": [spelling]},
         "glob": {"allowed_policies_glob": ["*"]},
         "inverse": {"disallowed_policies": ["x"]},
