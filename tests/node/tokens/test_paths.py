@@ -13,6 +13,7 @@ from engines.common.frame import Operation
 from engines.common.plan import TokenGrant
 from node.tokens.creation import CreateToken, decide, decide_login
 from node.tokens.model import TokenType, Ttls
+from node.tokens.paths import GivenToken, RenewToken, RenewTokenInPath, TokenInPath
 from node.tokens.roles import TokenRole
 from tests.node.tokens.rig import NOW_MS, Rig
 
@@ -183,8 +184,8 @@ async def test_what_needs_sudo() -> None:
         {"entity_alias": "bob"},
     ],
 )
-async def test_what_no_token_can_be(body: dict[str, object]) -> None:
-    """Each is refused, and nothing is written."""
+async def test_cve_2026_46405_a_refused_creation_makes_no_token(body: dict[str, object]) -> None:
+    """CVE-2026-46405: what no token can be is refused, and nothing is written."""
     rig = Rig()
     root = await rig.root()
     before = rig.store.commits
@@ -300,6 +301,12 @@ async def test_revocation_over_every_path() -> None:
     assert (await rig.write("revoke-accessor", root, {"accessor": "unknown"})).warnings
     with pytest.raises(InvalidRequest):
         await rig.write("revoke", root, {"token": await rig.create(root, type="batch", policies=["p"])})
+
+
+@pytest.mark.parametrize("request_type", [GivenToken, TokenInPath, RenewToken, RenewTokenInPath])
+def test_no_request_shows_its_token(request_type: type) -> None:
+    """A repr in a log or a trace holds no token, wherever it came from."""
+    assert "canary" not in repr(request_type(token="canary"))
 
 
 def test_the_paths_that_need_sudo() -> None:
