@@ -24,7 +24,7 @@ from node.leases.timeline import LEASE, due_key
 ATTEMPTS_MAX: Final = 6  # after which a lease is irrevocable, until an operator revokes it anew
 _ACT_S_MAX: Final = 10.0  # one attempt; shorter than the shortest back-off, so that two never overlap
 _BACKOFF_MS: Final = 20_000  # before the second attempt, then twice as long each time: 10 minutes in all
-_AT_ONCE: Final = 32  # requests to engines in one batch
+_AT_ONCE: Final = 8  # requests to an engine from one batch: a hung engine takes up nobody else's
 _ERROR_CHARS_MAX: Final = 512  # what is stored of an engine's refusal
 
 
@@ -48,7 +48,6 @@ class Executor:
         self._sources = sources
         self._commit = commit
         self._revoke_in_engine = revoke_in_engine
-        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def revoke(self, leases: Sequence[SeenLease]) -> list[Failure]:
         """Claim and act: the failures, each of which is tried again later."""
@@ -79,7 +78,8 @@ class Executor:
 
     async def act(self, claimed: Sequence[SeenLease]) -> list[Failure]:
         """Ask the engines, then commit what came of it."""
-        errors = await asyncio.gather(*(self._ask(seen.lease) for seen in claimed))
+        turns = asyncio.Semaphore(_AT_ONCE)
+        errors = await asyncio.gather(*(self._ask(seen.lease, turns) for seen in claimed))
         sets: list[tuple[Write, ...]] = []
         failures: list[Failure] = []
         for seen, error in zip(claimed, errors, strict=True):
@@ -93,9 +93,9 @@ class Executor:
         await self._commit_each(sets)
         return failures
 
-    async def _ask(self, lease: Lease) -> str:
+    async def _ask(self, lease: Lease, turns: asyncio.Semaphore) -> str:
         """The engine's refusal; "" when it did what was asked."""
-        async with self._turns:
+        async with turns:
             try:
                 async with asyncio.timeout(_ACT_S_MAX):
                     await self._revoke_in_engine(lease)

@@ -41,9 +41,9 @@ class GivenToken:
     token: str = body_param(Kind.STRING, "The token.", default="", secret=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class TokenInPath:
-    """Names a token by itself, in the path."""
+    """Names a token by itself, in the path. Without a repr, which would show it."""
 
     token: str = path_param("The token.")
 
@@ -69,9 +69,9 @@ class RenewToken(RenewSelf):
     token: str = body_param(Kind.STRING, "The token.", default="", secret=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class RenewTokenInPath(RenewSelf):
-    """Asks for more time for a token named in the path."""
+    """Asks for more time for a token named in the path. Without a repr, which would show it."""
 
     token: str = path_param("The token.")
 

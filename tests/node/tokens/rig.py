@@ -37,6 +37,7 @@ class Rig:
         self.revoked: list[str] = []
         self.engine_error: Exception | None = None
         self.renewal = Renewal()
+        self.root_token = ""
         self.restart()
 
     def restart(self) -> None:
@@ -81,7 +82,12 @@ class Rig:
 
     async def child(self, parent: str, **more: Any) -> CreatedToken:
         seen = await self.tokens.resolve(parent, "")
-        fields = {"policies": ("p",), "path": "auth/token/create", "display_name": "token", "ttl_s": 3600} | more
+        fields: dict[str, Any] = {
+            "policies": ("p",),
+            "path": "auth/token/create",
+            "display_name": "token",
+            "ttl_s": 3600,
+        } | more
         return await self.make(TokenSpec(parent=seen, **fields))
 
     async def lease(self, token: str, path: str = "database/creds/app", **grant: Any) -> str:

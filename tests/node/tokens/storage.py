@@ -69,7 +69,7 @@ class MemoryStore:
                 assert isinstance(write, Check)
         return self.index
 
-    def keys_below(self, prefix: str) -> list[str]:
+    def keys_below(self, prefix: str) -> Sequence[str]:
         return [key for key in self.entries if key.startswith(prefix)]
 
 
