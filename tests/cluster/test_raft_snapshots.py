@@ -49,6 +49,7 @@ def test_a_follower_far_behind_gets_a_snapshot(tmp_path: Path) -> None:
         await cluster.same_everywhere()
         await cluster.until(lambda: behind.store.leader_id == "n1")
         await leader.store.transfer_leadership("n3")
+        await cluster.until(lambda: behind.store.is_ready_leader)
         await behind.store.commit([Put("last", b"1")])
         await cluster.same_everywhere()
 
