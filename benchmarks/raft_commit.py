@@ -52,7 +52,9 @@ async def measure(store: RaftStore, writers: int, seconds: float) -> dict[str, A
     }
 
 
-async def run_node(path: Path, node_id: str, ports: dict[str, int], material: TlsMaterial, pipe: Connection, seconds: float) -> None:
+async def run_node(
+    path: Path, node_id: str, ports: dict[str, int], material: TlsMaterial, pipe: Connection, seconds: float
+) -> None:
     links = TlsLinks(node_id, material)
     await links.start("127.0.0.1", ports[node_id])
     store = RaftStore(open_folder(path / node_id, node_id), RaftSettings())

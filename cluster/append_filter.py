@@ -40,7 +40,7 @@ class Reduced:
     commit_index: int
 
 
-class CommittedConflict(Exception):  # noqa: N818 - named as the others of this part are
+class CommittedConflict(Exception):
     """A leader contradicts an entry that this node knows as committed: one of the two has lost data."""
 
 

@@ -132,6 +132,8 @@ def explain(error: Exception) -> str:
         return f"TLS: {(error.reason or 'the connection ended').lower().replace('_', ' ')}"
     if isinstance(error, TimeoutError):
         return "it did not answer in time"
+    if isinstance(error, ConnectionError) and not str(error):
+        return "it hung up"
     return " ".join((str(error) or type(error).__name__).split())[:_FAULT_CHARACTERS_MAX]
 
 

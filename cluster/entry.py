@@ -22,6 +22,8 @@ _PUT: Final = 0
 _DELETE: Final = 1
 _CHECK: Final = 2
 
+_SHAPE: Final = "a write has an unknown shape"
+
 # Kind, array header, length headers of key and value, and an index of 9 bytes: never less than what msgpack uses.
 _WRITE_OVERHEAD_BYTES: Final = 24
 
@@ -83,19 +85,21 @@ def _set(writes: object) -> list[Write]:
 
 
 def _write(fields: object) -> Write:
-    match fields:
-        case [int(kind), str(key), bytes(value), (int() | None) as seen_index] if kind == _PUT:
-            write: Write = Put(key, value, seen_index)
-        case [int(kind), str(key), (int() | None) as seen_index] if kind == _DELETE:
-            write = Delete(key, seen_index)
-        case [int(kind), str(key), int(seen_index)] if kind == _CHECK:
-            write = Check(key, seen_index)
-        case _:
-            raise ValueError("a write has an unknown shape")
-    if isinstance(kind, bool) or isinstance(seen_index, bool) or (seen_index is not None and seen_index < 0):
-        raise ValueError("a write has an unknown shape")  # True and False are ints to Python, not to the format
+    # Exact types throughout: True is an int to Python, but not to the format. Runs for every write on every node, and
+    # plain comparisons take a third of the time that patterns do.
+    if type(fields) is not list or not 3 <= len(fields) <= 4 or type(fields[0]) is not int:
+        raise ValueError(_SHAPE)
+    kind, key, seen_index = fields[0], fields[1], fields[-1]
+    if type(key) is not str or not (seen_index is None or (type(seen_index) is int and seen_index >= 0)):
+        raise ValueError(_SHAPE)
     _require_key(key)
-    return write
+    if kind == _PUT and len(fields) == 4 and type(fields[2]) is bytes:
+        return Put(key, fields[2], seen_index)
+    if kind == _DELETE and len(fields) == 3:
+        return Delete(key, seen_index)
+    if kind == _CHECK and len(fields) == 3 and seen_index is not None:
+        return Check(key, seen_index)
+    raise ValueError(_SHAPE)
 
 
 def _require_key(key: str) -> None:

@@ -44,7 +44,7 @@ class Journal:
         self,
         folder: Path,
         disk: Disk,
-        call_soon: Callable[[Callable[[], None]], None],
+        call_soon: Callable[[Callable[[], None]], object],
         *,
         threaded: bool = True,
         clock: Callable[[], float] = time.monotonic,

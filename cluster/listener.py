@@ -33,7 +33,7 @@ class Listener:
         self._identity = identity
         self._limits = limits
         self._on_greeted = on_greeted
-        self._accepting: list[asyncio.Task[None]] = []
+        self._sockets: list[socket.socket] = []
         self._ungreeted: set[asyncio.Task[None]] = set()
         self._greeted: dict[tuple[str, str], Channel] = {}
         self._log_after = 0.0
@@ -41,42 +41,52 @@ class Listener:
 
     async def start(self, host: str, port: int) -> None:
         """Raises AddressInUse."""
-        sockets = await _bound(host, port)
-        self.bound_port = sockets[0].getsockname()[1]
-        loop = asyncio.get_running_loop()
-        self._accepting = [loop.create_task(self._accept_from(listening)) for listening in sockets]
+        self._sockets = await _bound(host, port)
+        self.bound_port = self._sockets[0].getsockname()[1]
+        for listening in self._sockets:
+            self._listen_on(listening)
 
     async def stop(self) -> None:
         """Close the port and every connection that came through it; answers that are queued are sent first."""
         channels = list(self._greeted.values())
         for channel in channels:
             channel.close()
-        tasks = [*self._accepting, *self._ungreeted]
+        for listening in self._sockets:
+            asyncio.get_running_loop().remove_reader(listening)
+            listening.close()
+        self._sockets = []
+        tasks = list(self._ungreeted)
         for task in tasks:
             task.cancel()
         closed = (channel.wait_closed(self._limits.stop_timeout_s) for channel in channels)
         await asyncio.gather(*tasks, *closed, return_exceptions=True)
 
-    async def _accept_from(self, listening: socket.socket) -> None:
+    def _listen_on(self, listening: socket.socket) -> None:
+        # Not loop.sock_accept: cancelled at the wrong moment, asyncio loses a connection that it has accepted.
+        if listening in self._sockets:
+            asyncio.get_running_loop().add_reader(listening, self._accept, listening)
+
+    def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        try:
-            while True:
-                try:
-                    sock, address = await loop.sock_accept(listening)
-                except OSError as error:
-                    # Out of file descriptors or memory: who knocks waits in the backlog until some are free again.
-                    self._log("cannot accept on the cluster port", error)
-                    await asyncio.sleep(_ACCEPT_RETRY_S)
-                    continue
-                if len(self._ungreeted) >= self._limits.ungreeted_max:
-                    sock.close()
-                    self._log(f"refused {address[0]}", WireError("too many connections have not said who they are"))
-                    continue
-                task = loop.create_task(self._greet(sock, str(address[0])))
-                self._ungreeted.add(task)
-                task.add_done_callback(self._ungreeted.discard)
-        finally:
-            listening.close()
+        for _ in range(_BACKLOG):
+            try:
+                sock, address = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                # Out of file descriptors or memory: who knocks waits in the backlog until some are free again.
+                self._log("cannot accept", error)
+                loop.remove_reader(listening)
+                loop.call_later(_ACCEPT_RETRY_S, self._listen_on, listening)
+                return
+            if len(self._ungreeted) >= self._limits.ungreeted_max:
+                sock.close()
+                self._log(f"refused {address[0]}", WireError("too many connections have not said who they are"))
+                continue
+            sock.setblocking(False)
+            task = loop.create_task(self._greet(sock, str(address[0])))
+            self._ungreeted.add(task)
+            task.add_done_callback(self._ungreeted.discard)
 
     async def _greet(self, sock: socket.socket, source: str) -> None:
         """TLS and hello, within greeting_timeout_s, or nothing is left of the connection."""

@@ -7,14 +7,11 @@ an entry says. All methods belong to the event loop's thread, but for `prepare_i
 
 import asyncio
 import heapq
-import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Final
 from weakref import WeakSet
 
@@ -22,6 +19,7 @@ import lmdb
 
 from cluster import swap
 from cluster.errors import StorageFailed
+from cluster.flusher import Flight, Flusher, is_full
 from cluster.keys import behind, names_below
 from cluster.outcome import APPLIED, Applied, Outcome, Rejected, changed_keys, first_conflict
 from cluster.overlay import Overlay
@@ -31,26 +29,11 @@ from cluster.table import Meta, Table
 
 __all__ = ["Applied", "Rejected", "State"]
 
-# LMDB rewrites a page for each key it touches: writes that wait a little for others share pages and one sync.
-FLUSH_BYTES: Final = 4 * 1024 * 1024
-FLUSH_KEYS: Final = 8192
-FLUSH_AFTER_S: Final = 0.2
 # Where the disk is slower than the log for so long, applying waits for it: memory must not grow without end.
 BACKLOG_BYTES_MAX: Final = 64 * 1024 * 1024
 
 # Rows that `scan` reads at a time: what an entry applied between two of them changes is seen by the later ones.
 _SCAN_ROWS: Final = 256
-
-
-class _Flight:
-    """An overlay on its way to LMDB."""
-
-    def __init__(self, overlay: Overlay, meta: Meta, file_bytes: int) -> None:
-        self.overlay = overlay
-        self.meta = meta
-        self.file_bytes = file_bytes
-        self.done = threading.Event()
-        self.error: Exception | None = None
 
 
 class State:
@@ -60,7 +43,9 @@ class State:
     `applied_index`; LMDB alone is those up to `durable_index`.
     """
 
-    def __init__(self, folder: Path, call_soon: Callable[[Callable[[], None]], None], *, threaded: bool = True) -> None:
+    def __init__(
+        self, folder: Path, call_soon: Callable[[Callable[[], None]], object], *, threaded: bool = True
+    ) -> None:
         """Open or create `vault.db` in folder; finishes an import that a crash has cut off.
 
         Args:
@@ -72,7 +57,6 @@ class State:
         """
         self.on_failed: Callable[[StorageFailed], None] = lambda error: None
         self._folder = folder
-        self._call_soon = call_soon
         self._threaded = threaded
         self._failure: StorageFailed | None = None
         self._watchers: list[Callable[[Collection[str]], None]] = []
@@ -83,12 +67,9 @@ class State:
         self._table = Table(folder / swap.CURRENT)
         self._durable = self._applied = self._table.meta()
         self._active = Overlay()
-        self._flight: _Flight | None = None
+        self._flight: Flight | None = None
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
-        self._timer_runs = False
-        self._hurry = threading.Event()
-        self._jobs: SimpleQueue[_Flight | float | None] = SimpleQueue()
-        self._worker: threading.Thread | None = None
+        self._flusher = Flusher(call_soon, self._begin_flush)
 
     # Applying ----------------------------------------------------------------------------------------------------
 
@@ -158,10 +139,10 @@ class State:
         self._applied = Meta(index, term, last.index, last.raft_term, last.peers)
         if self._active.size >= BACKLOG_BYTES_MAX:
             self.flush_now()
-        elif self._active.size >= FLUSH_BYTES or len(self._active.entries) >= FLUSH_KEYS:
+        elif is_full(self._active):
             self._begin_flush()
         else:
-            self._start_timer()
+            self._begin_later()
 
     def _tell(self, keys: Collection[str]) -> None:
         for watcher in self._watchers:
@@ -174,7 +155,12 @@ class State:
         for overlay in self._overlays():
             if key in overlay.entries:
                 return overlay.get(key)
-        return self._table.get(key)
+        try:
+            return self._table.get(key)
+        except lmdb.Error as error:  # a page that is damaged
+            self._fail(error)
+            self._require_working()
+            raise
 
     def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
         """Names directly below prefix, greater than `after`, at most `limit`, sorted by bytes; folders end in "/"."""
@@ -235,7 +221,7 @@ class State:
         self._finish_flight()
         if self._applied is not self._durable:
             flight = self._take_off()
-            self._write(flight)
+            flight.write(self._table)
             self._land(flight)
         self._require_working()
 
@@ -254,38 +240,37 @@ class State:
             return
         flight = self._take_off()
         if not self._threaded:
-            self._write(flight)
+            flight.write(self._table)
             self._land(flight)
             return
-        self._hurry.set()
-        self._start_worker()
-        self._jobs.put(flight)
+        self._flusher.submit(flight, self._table, self._land)
 
-    def _take_off(self) -> _Flight:
-        self._flight = _Flight(
-            self._active, self._applied, self._room_for(len(self._active.entries), self._active.size)
-        )
+    def _take_off(self) -> Flight:
+        self._flight = Flight(self._active, self._applied, self._room_for(len(self._active.entries), self._active.size))
         self._active = Overlay()
         return self._flight
 
     def _room_for(self, count: int, size: int) -> int:
         while (file_bytes := self._table.make_room(count, size)) is None:
-            # No view may be open while the map changes. It doubles, so this is rare, and a snapshot can be repeated.
-            for snapshot in self._snapshots:
-                snapshot.close()
-            self._table.grow()
+            self._grow()
         return file_bytes
 
-    def _write(self, flight: _Flight) -> None:
-        try:
-            self._table.write(flight.overlay.entries.items(), flight.meta, flight.file_bytes)
-        except (lmdb.Error, OSError) as error:
-            flight.error = error
-        flight.done.set()
+    def _grow(self) -> None:
+        # No view may be open while the map changes. It doubles, so this is rare, and a snapshot can be repeated.
+        for snapshot in self._snapshots:
+            snapshot.close()
+        self._table.grow()
 
-    def _land(self, flight: _Flight) -> None:
+    def _land(self, flight: Flight) -> None:
         """Take over the result of a flush, once, on the event loop's thread."""
         if self._flight is not flight:
+            return
+        if isinstance(flight.error, lmdb.MapFullError):
+            # The room was estimated too low; nothing was written. Here and now, as no other flight may overtake.
+            self._grow()
+            self._flight = Flight(flight.overlay, flight.meta, flight.file_bytes)
+            self._flight.write(self._table)
+            self._land(self._flight)
             return
         if flight.error is not None:
             self._fail(flight.error)  # the overlay stays: reads go on until the process ends
@@ -294,10 +279,10 @@ class State:
         self._flight = None
         self._durable = flight.meta
         self._wake()
-        if self._waiters or self._active.size >= FLUSH_BYTES or len(self._active.entries) >= FLUSH_KEYS:
+        if self._waiters or is_full(self._active):
             self._begin_flush()
         elif self._applied is not self._durable:
-            self._start_timer()
+            self._begin_later()
 
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, []
@@ -334,30 +319,9 @@ class State:
         if self._failure is not None:
             raise StorageFailed(*self._failure.args)
 
-    def _start_timer(self) -> None:
-        if self._threaded and not self._timer_runs and self._flight is None:
-            self._timer_runs = True
-            self._hurry.clear()
-            self._start_worker()
-            self._jobs.put(FLUSH_AFTER_S)
-
-    def _timer_ended(self) -> None:
-        self._timer_runs = False
-        self._begin_flush()
-
-    def _start_worker(self) -> None:
-        if self._worker is None:
-            self._worker = threading.Thread(target=self._work, name="state-flush", daemon=True)
-            self._worker.start()
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            if isinstance(job, float):
-                self._hurry.wait(job)
-                self._call_soon(self._timer_ended)
-            else:
-                self._write(job)
-                self._call_soon(partial(self._land, job))
+    def _begin_later(self) -> None:
+        if self._threaded and self._flight is None:
+            self._flusher.begin_later()
 
     # Snapshots ---------------------------------------------------------------------------------------------------
 
@@ -446,10 +410,7 @@ class State:
         except StorageFailed:
             pass  # on_failed was told, and the journal replays what is missing
         finally:
-            self._hurry.set()
-            self._jobs.put(None)
-            if self._worker is not None:
-                self._worker.join()
+            self._flusher.stop()
             for snapshot in self._snapshots:
                 snapshot.close()
             self._table.close()

@@ -14,8 +14,7 @@ from typing import Any
 
 from cluster.disk import Disk
 from cluster.errors import StorageFailed
-from cluster.folder import DataFolder
-from cluster.folder import open_folder
+from cluster.folder import DataFolder, open_folder
 from cluster.peers import Peer
 from cluster.raft_settings import RaftSettings
 from cluster.raft_store import RaftStore

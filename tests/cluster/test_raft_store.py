@@ -1,12 +1,10 @@
 """Whole clusters on virtual time: what a client of the store sees."""
 
-import asyncio
-
 import pytest
 
-from cluster.errors import Conflict, EntryTooLarge, MembershipRefused, NoLeader, OutcomeUnknown
-from cluster.store import Delete, Put
-from tests.cluster.simulation import Cluster, has_lease, scenario
+from cluster.errors import NoLeader
+from cluster.store import Put
+from tests.cluster.simulation import Cluster, scenario
 
 
 @scenario

@@ -1,0 +1,79 @@
+"""What a handler may know besides its request: the mount's storage, the mount, the caller, time and randomness."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class Sources(Protocol):
+    """What a request may learn that is not in the request. Tests pass FixedSources(now_ms, seed)."""
+
+    def now_ms(self) -> int:
+        """Unix time in milliseconds."""
+
+    def random(self, size: int) -> bytes:
+        """That many bytes from a cryptographic source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A record as it was read, and the index to name in the write that depends on it."""
+
+    key: str
+    value: bytes = field(repr=False)
+    index: int
+
+
+class View(Protocol):
+    """The storage of one mount, opened. Keys never start or end with "/"."""
+
+    async def get(self, key: str) -> Seen | None:
+        """The record at key. Absent records have the index 0."""
+
+    async def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
+        """Names directly below prefix (empty or ending in "/"), sorted; folders end in "/"."""
+
+    def keys(self, prefix: str) -> AsyncIterator[str]:
+        """Every key that starts with prefix, in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountInfo:
+    """A mount as its engine sees it. TTLs are effective: the mount's own, or else the system's, in seconds."""
+
+    path: str
+    uuid: str
+    accessor: str
+    type: str
+    options: Mapping[str, str]
+    default_ttl_s: int
+    max_ttl_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks. `token_key` names the token in storage without being the token; empty when unauthenticated.
+
+    `has_sudo`: policy grants sudo on the path of this request (a root token always has it). `token` is the token itself,
+    which only auth/token may answer with; it stays out of every repr.
+    """
+
+    token_key: str = ""
+    accessor: str = ""
+    display_name: str = ""
+    entity_id: str = ""
+    policies: tuple[str, ...] = ()
+    client_address: str = ""
+    is_root: bool = False
+    has_sudo: bool = False
+    token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Everything a handler is handed besides the decoded request."""
+
+    view: View
+    mount: MountInfo
+    caller: Caller
+    sources: Sources

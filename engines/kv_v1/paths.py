@@ -1,0 +1,83 @@
+"""Every path of KV version 1, in the order of its API reference, and what each does."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from engines.common.context import Context
+from engines.common.errors import NotFound, UnsupportedPath
+from engines.common.flat_secret import FlatSecret
+from engines.common.frame import Operation, Route, RouteTable
+from engines.common.plan import Answer, Plan
+from engines.kv_v1 import logic, store
+from engines.kv_v1.model import SecretPath, SecretWrite
+
+
+async def _read(request: SecretPath, ctx: Context) -> Plan:
+    secret = await store.read_secret(ctx.view, _named(request.path))
+    if secret is None:
+        raise NotFound
+    ttl_s = logic.advisory_ttl_s(secret.members, ctx.mount.default_ttl_s)
+    return Plan(Answer(data=secret.fragments(), advisory_ttl_s=ttl_s))
+
+
+async def _list(request: SecretPath, ctx: Context) -> Plan:
+    names = await store.read_names(ctx.view, request.path)
+    if not names:
+        raise NotFound
+    return Plan(Answer(data={"keys": names}))
+
+
+async def _exists(request: SecretWrite, ctx: Context) -> bool:
+    return await store.read_secret(ctx.view, _named(request.path)) is not None
+
+
+async def _write(request: SecretWrite, ctx: Context) -> Plan:
+    secret = FlatSecret.of(request.body, ctx.sources.now_ms())
+    return Plan(writes=(store.secret_write(_named(request.path), secret),))
+
+
+async def _delete(request: SecretPath, ctx: Context) -> Plan:
+    return Plan(writes=(store.secret_removal(_named(request.path)),))
+
+
+def _named(path: str) -> str:
+    """The top of the mount can be listed, but holds no secret of its own."""
+    if not path:
+        raise UnsupportedPath
+    return path
+
+
+TABLE: Final = RouteTable(
+    (
+        Route(
+            pattern="*path",
+            operation=Operation.READ,
+            request=SecretPath,
+            handler=_read,
+            summary="Read a secret.",
+        ),
+        Route(
+            pattern="*path",
+            operation=Operation.LIST,
+            request=SecretPath,
+            handler=_list,
+            summary="List the names in a folder; folders end in a slash.",
+        ),
+        Route(
+            pattern="*path",
+            operation=Operation.UPDATE,
+            request=SecretWrite,
+            handler=_write,
+            exists=_exists,
+            summary="Write a secret, replacing the one that is there.",
+        ),
+        Route(
+            pattern="*path",
+            operation=Operation.DELETE,
+            request=SecretPath,
+            handler=_delete,
+            summary="Remove a secret.",
+        ),
+    )
+)

@@ -1,0 +1,399 @@
+"""One node's life: uninitialised, sealed, unsealed; standby or active. It owns the keys, and hands requests their way.
+
+Invariant: `root_key` is not None exactly while the node is unsealed; `storage` takes part in the cluster only then.
+"""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from dataclasses import dataclass, field
+from typing import Final
+
+from cluster.errors import NoLeader, OutcomeUnknown, PeerUnreachable, StorageFailed
+from cluster.tls import Authority
+from engines.common.frame import Engine
+from engines.common.plan import Put
+from node.advert import ACTIVE_KEY, ECHO_PERIOD_S, ActiveNode, Echo
+from node.barrier import Barrier, open_keyring
+from node.config.model import Config
+from node.errors import NoActiveNode, Sealed
+from node.forwarding import (
+    ECHO,
+    FORWARD,
+    decode_payload,
+    decode_request,
+    decode_response,
+    encode_echo,
+    encode_request,
+    encode_response,
+)
+from node.join_target import PendingJoin
+from node.request import WireRequest, parse
+from node.response import Response, of_error, refusal
+from node.seal import Seal
+from node.seal.shamir import UnsealProgress
+from node.seal_state import (
+    AUTHORITY_KEY,
+    CLUSTER_KEY,
+    KEYRING_KEY,
+    ROOT_KEY_KEY,
+    SEAL_CONFIG_KEY,
+    ClusterInfo,
+    JoinRecord,
+    SealConfig,
+    SealedKeys,
+    decode_authority,
+)
+from node.serve import serve
+from node.sources import Sources, new_uuid
+from node.status import KNOWN
+from node.storage import RaftStorage, Storage
+from node.unsealed import Unsealed
+
+logger = logging.getLogger(__name__)
+
+# How long a request waits on this node for a leader to appear before it is told that there is none. An election
+# takes one to two seconds; a client that is refused at once would only ask again.
+LEADER_WAIT_S: Final = 10.0
+FORWARD_TIMEOUT_S: Final = 90.0
+ECHOES_MAX: Final = 64
+
+NOT_LEADER: Final = Response(0)  # to a forwarding node: nothing was done here, ask the new leader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeIdentity:
+    """How this node is known. `api_address` is what clients are redirected to."""
+
+    hostname: str
+    api_address: str
+    cluster_address: str
+    version: str
+    started_at_ms: int
+
+
+@dataclass(slots=True)
+class Core:
+    """The state of one node. `node_engine` gives the engines that belong to the node itself (system, token)."""
+
+    config: Config
+    storage: Storage
+    seal: Seal
+    sources: Sources
+    identity: NodeIdentity
+    node_engine: Callable[["Core"], Callable[[str], Engine]]
+    on_failed: Callable[[str], None]
+
+    barrier: Barrier = field(init=False)
+    root_key: bytes | None = field(init=False, default=None, repr=False)
+    unsealed: Unsealed | None = field(init=False, default=None)
+    progress: UnsealProgress | None = field(init=False, default=None, repr=False)
+    pending_join: PendingJoin | None = field(init=False, default=None, repr=False)
+    echoes: dict[str, Echo] = field(init=False, default_factory=dict)
+    active_since_ms: int = field(init=False, default=0)
+    seal_lock: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
+    _changed: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    _was_active: bool = field(init=False, default=False)
+    _tasks: set[asyncio.Task[None]] = field(init=False, default_factory=set)
+    _detached: set[asyncio.Task[None]] = field(init=False, default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.barrier = Barrier(self.sources.random)
+        self.storage.on_change = self._role_changed
+        self.storage.on_failed = self._storage_failed
+        self.storage.store.watch(self._store_changed)
+
+    # -- what this node is -------------------------------------------------------------------------------------------
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether the keys are away."""
+        return self.root_key is None
+
+    def holds_keys(self) -> bool:
+        """As `not is_sealed`, asked anew: other tasks run between two questions."""
+        return self.root_key is not None
+
+    @property
+    def is_initialized(self) -> bool:
+        """Whether the cluster this node belongs to has been initialised."""
+        return self.sealed_keys() is not None
+
+    @property
+    def is_active(self) -> bool:
+        """Whether this node serves requests itself."""
+        return not self.is_sealed and self.storage.is_active and not self.barrier.is_sealed
+
+    def sealed_keys(self) -> SealedKeys | None:
+        """How the root key is sealed: from the replicated store, or from what joining brought."""
+        config = self.storage.store.get(SEAL_CONFIG_KEY)
+        root_key = self.storage.store.get(ROOT_KEY_KEY)
+        if config is not None and root_key is not None:
+            return SealedKeys(config=SealConfig.from_bytes(config.value), sealed_root_key=root_key.value)
+        record = self.storage.local_get(JoinRecord.NAME)
+        if record is not None:
+            return JoinRecord.from_bytes(record).keys
+        return None
+
+    def pending_keys(self) -> SealedKeys | None:
+        """What a join brought that waits for the root key."""
+        return None if self.pending_join is None else self.pending_join.keys
+
+    def cluster_info(self) -> ClusterInfo | None:
+        """The cluster's name and id; None until this node has them, unsealed."""
+        if self.unsealed is None or self.barrier.is_sealed:
+            return None
+        seen = self.unsealed.opened.get(CLUSTER_KEY)
+        return None if seen is None else ClusterInfo.from_bytes(seen.value)
+
+    def active_node(self) -> ActiveNode | None:
+        """Who is active, as far as this node can tell."""
+        if self.unsealed is None or self.barrier.is_sealed or self.storage.leader_id is None:
+            return None
+        seen = self.unsealed.opened.get(ACTIVE_KEY)
+        if seen is None:
+            return None
+        active = ActiveNode.from_bytes(seen.value)
+        return active if active.node_id == self.storage.leader_id else None
+
+    def require_unsealed(self) -> Unsealed:
+        """What this node works with. Raises Sealed."""
+        if self.unsealed is None:
+            raise Sealed
+        return self.unsealed
+
+    # -- keys --------------------------------------------------------------------------------------------------------
+
+    async def unseal_with(self, root_key: bytes) -> None:
+        """Go from sealed to unsealed: open the keyring, take part in the cluster.
+
+        Raises:
+            WrongKey: The root key does not open the keyring; nothing has changed.
+            ClusterError: The cluster address cannot be used; the node stays sealed.
+        """
+        keyring = self.storage.store.get(KEYRING_KEY)
+        if keyring is not None:
+            self.barrier.unsealed(open_keyring(root_key, keyring.value))
+        try:
+            authority = self._authority(root_key)
+            self.root_key = root_key
+            self.unsealed = Unsealed(
+                config=self.config,
+                store=self.storage.store,
+                barrier=self.barrier,
+                sources=self.sources,
+                node_engine=self.node_engine(self),
+            )
+            await self.storage.start(authority, self.on_call)
+        except BaseException:
+            self._forget_keys()
+            raise
+        logger.info("unsealed")
+        if self.storage.ha_enabled:
+            self.spawn(self._echo_while_standby())
+
+    async def seal_now(self) -> None:
+        """Drop the keys and leave the cluster. Requests that are being worked on end as they can."""
+        async with self.seal_lock:
+            self._forget_keys()
+            for task in list(self._tasks):
+                if task is not asyncio.current_task():
+                    task.cancel()
+            await self.storage.stop()
+        logger.info("sealed")
+
+    def _authority(self, root_key: bytes) -> Authority:
+        record = self.storage.local_get(JoinRecord.NAME)
+        if self.barrier.is_sealed:
+            if record is None:
+                raise Sealed
+            return decode_authority(JoinRecord.from_bytes(record).open_authority(root_key))
+        stored = self.storage.store.get(AUTHORITY_KEY)
+        if stored is None:
+            raise LookupError("the cluster's authority is missing from storage")
+        return decode_authority(self.barrier.open(AUTHORITY_KEY, stored.value))
+
+    def _forget_keys(self) -> None:
+        self.root_key = None
+        self.barrier.forget()
+        if self.unsealed is not None:
+            self.unsealed.forget()
+        self.unsealed = None
+        self.progress = None
+        self.echoes.clear()
+
+    def _store_changed(self, keys: Collection[str]) -> None:
+        """A keyring that replication brought (joining, rotation on the leader) takes effect at once."""
+        if self.root_key is not None and (not keys or KEYRING_KEY in keys):
+            stored = self.storage.store.get(KEYRING_KEY)
+            if stored is not None:
+                self.barrier.unsealed(open_keyring(self.root_key, stored.value))
+                self._role_changed()
+
+    # -- requests ----------------------------------------------------------------------------------------------------
+
+    async def handle(self, wire: WireRequest) -> Response:
+        """Answer any API request, here or through the leader. Never raises for what a request holds."""
+        request_id = new_uuid(self.sources)
+        return await guarded(self._answer(wire, request_id), request_id)
+
+    async def _answer(self, wire: WireRequest, request_id: str) -> Response:
+        deadline = self.sources.monotonic_s() + LEADER_WAIT_S
+        while True:
+            node = self.unsealed
+            if node is None:
+                raise Sealed
+            changed = self._changed
+            try:
+                if self.is_active:
+                    return await serve(node, parse(wire, request_id))
+                return await self._forward(wire, request_id)
+            except (NoLeader, PeerUnreachable):
+                # Nobody has worked on the request, so it may be tried again once somebody leads.
+                left_s = deadline - self.sources.monotonic_s()
+                if left_s <= 0:
+                    raise NoActiveNode from None
+                await self._wait(changed, min(left_s, 0.25))
+
+    async def _forward(self, wire: WireRequest, request_id: str) -> Response:
+        parse(wire, request_id)  # what is malformed costs the leader nothing
+        if not isinstance(self.storage, RaftStorage):
+            raise NoLeader("this node is not ready to serve yet")
+        try:
+            payload = await self.storage.call_leader(encode_request(wire), FORWARD_TIMEOUT_S)
+        except OutcomeUnknown:
+            if wire.method in ("GET", "LIST"):
+                raise NoLeader("the leader was lost while it answered a read; asking again is safe") from None
+            raise
+        response = decode_response(payload)
+        if response.status == NOT_LEADER.status:
+            raise NoLeader("the node that led no longer does")
+        return response
+
+    async def on_call(self, node_id: str, payload: bytes) -> bytes:
+        """Work on what another node of the cluster asks: a forwarded request, or its echo."""
+        kind, rest = decode_payload(payload)
+        if kind == FORWARD:
+            request_id = new_uuid(self.sources)
+            answer = self._answer_forwarded(decode_request(rest), request_id)
+            return encode_response(await guarded(answer, request_id))
+        if kind == ECHO:
+            self._note_echo(node_id, rest)
+        return encode_response(Response(204))
+
+    async def _answer_forwarded(self, wire: WireRequest, request_id: str) -> Response:
+        """What this node cannot do goes back to the sender instead of onwards."""
+        node = self.unsealed
+        if node is None or not self.is_active:
+            return NOT_LEADER
+        try:
+            return await serve(node, parse(wire, request_id))
+        except NoLeader:
+            return NOT_LEADER
+
+    # -- leadership --------------------------------------------------------------------------------------------------
+
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Run background work that ends with the unsealed node."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def spawn_detached(self, work: Coroutine[None, None, None]) -> None:
+        """Run work that must not be cancelled by the sealing it may itself be."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._detached.add(task)
+        task.add_done_callback(self._detached.discard)
+
+    async def next_change(self) -> None:
+        """Wait until this node's role may have changed."""
+        await self._changed.wait()
+
+    async def wait_active(self, timeout_s: float) -> None:
+        """Wait until this node is active. Raises TimeoutError."""
+        async with asyncio.timeout(timeout_s):
+            while not self.is_active:
+                await self._changed.wait()
+
+    def _role_changed(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+        if self.is_active and not self._was_active:
+            self._was_active = True
+            self.active_since_ms = self.sources.now_ms()
+            logger.info("this node is now active")
+            self.spawn(self._advertise())
+        elif not self.is_active and self._was_active:
+            self._was_active = False
+            self.echoes.clear()
+            logger.info("this node is no longer active")
+
+    async def _advertise(self) -> None:
+        node = self.unsealed
+        if node is None:
+            return
+        record = ActiveNode(
+            node_id=self.storage.node_id,
+            api_address=self.identity.api_address,
+            cluster_address=self.identity.cluster_address,
+            hostname=self.identity.hostname,
+            version=self.identity.version,
+            since_ms=self.active_since_ms,
+        )
+        try:
+            await node.opened.commit("", [Put(ACTIVE_KEY, record.to_bytes())])
+        except (NoLeader, OutcomeUnknown):
+            logger.info("leadership was lost before it could be advertised")
+
+    async def _echo_while_standby(self) -> None:
+        while not self.is_sealed:
+            if isinstance(self.storage, RaftStorage) and not self.is_active:
+                try:
+                    await self.storage.call_leader(encode_echo(self.identity_echo()), ECHO_PERIOD_S)
+                except (NoLeader, PeerUnreachable, OutcomeUnknown):
+                    logger.debug("no leader to echo to")
+            await asyncio.sleep(ECHO_PERIOD_S)
+
+    def identity_echo(self) -> Echo:
+        """What this node tells the active one about itself."""
+        return Echo(
+            hostname=self.identity.hostname,
+            api_address=self.identity.api_address,
+            cluster_address=self.identity.cluster_address,
+            version=self.identity.version,
+        )
+
+    def _note_echo(self, node_id: str, rest: list[object]) -> None:
+        match rest:
+            case [str(hostname), str(api), str(cluster), str(version)] if len(self.echoes) < ECHOES_MAX:
+                self.echoes[node_id] = Echo(
+                    hostname=hostname,
+                    api_address=api,
+                    cluster_address=cluster,
+                    version=version,
+                    at_ms=self.sources.now_ms(),
+                )
+
+    async def _wait(self, changed: asyncio.Event, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await changed.wait()
+        except TimeoutError:
+            pass
+
+    def _storage_failed(self, error: StorageFailed) -> None:
+        self.on_failed(str(error))
+
+
+async def guarded(answer: Awaitable[Response], request_id: str) -> Response:
+    """The answer, or the refusal that a raised error becomes."""
+    try:
+        return await answer
+    except KNOWN as error:
+        return of_error(error, request_id)
+    except Exception as error:
+        # The message of an unforeseen error may quote the request, so only its kind and place are logged.
+        where = "".join(traceback.format_tb(error.__traceback__))
+        logger.error("request %s failed: %s\n%s", request_id, type(error).__name__, where)
+        return refusal(500, "internal error")

@@ -1,0 +1,250 @@
+"""The HTTP edge: from sockets to WireRequest and back. It knows HTTP and nothing of secrets.
+
+Every bound on size and time is here: request line and headers by the parser, the body by max_request_size, the headers'
+arrival by http_read_header_timeout, the body's by http_read_timeout, the whole by max_request_duration.
+"""
+
+import asyncio
+import logging
+import re
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from node.config.listeners import Listener
+from node.errors import RequestTimedOut, RequestTooLarge
+from node.request import WireRequest
+from node.response import Response, of_error, refusal
+
+logger = logging.getLogger(__name__)
+
+Handle = Callable[[WireRequest], Awaitable[Response]]
+
+_LIST_LINE: Final = re.compile(rb"LIST ([^ ?#\r\n]+)(?:\?([^ #\r\n]*))? (HTTP/1\.[01]\r\n)")
+_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+    "X-Content-Type-Options": "nosniff",
+}
+_BODILESS: Final = frozenset({"GET", "HEAD", "LIST"})
+_KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "LIST", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class _Protocol(RequestHandler):
+    """aiohttp's connection, which answers in this API's words and understands its LIST method.
+
+    The parser under aiohttp knows only the registered methods, and LIST is none. On an idle connection the next bytes
+    begin a request, so there its first line is rewritten to the documented equivalent, GET with list=true.
+    """
+
+    __slots__ = ("_header_timeout_s", "_header_timer")
+
+    def __init__(self, *args: Any, header_timeout_s: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._header_timeout_s = header_timeout_s
+        self._header_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._expect_headers()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._headers_came()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        waiter = self._waiter
+        idle = waiter is not None and not waiter.done()
+        if idle and data[:5] == b"LIST ":
+            data = _LIST_LINE.sub(_as_get, data, count=1)
+        super().data_received(data)
+        if idle and waiter is not None:
+            if waiter.done():
+                self._headers_came()
+            elif self._header_timer is None:
+                self._expect_headers()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What aiohttp could not parse, in the documented error body; its own text would repeat the request."""
+        self.force_close()
+        text = "malformed HTTP request" if status < 500 else "internal error"
+        if status >= 500:
+            logger.error("the HTTP edge failed: %s", type(exc).__name__)
+        response = _web_response(refusal(status, text))
+        response.force_close()
+        return response
+
+    def _expect_headers(self) -> None:
+        self._header_timer = asyncio.get_running_loop().call_later(self._header_timeout_s, self._headers_are_late)
+
+    def _headers_came(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+
+    def _headers_are_late(self) -> None:
+        self._header_timer = None
+        self.force_close()
+
+
+def _as_get(line: re.Match[bytes]) -> bytes:
+    path, query, version = line.groups()
+    return b"GET " + path + b"?list=true" + (b"&" + query if query else b"") + b" " + version
+
+
+class _Server(web.Server):
+    """aiohttp's server of one handler, with our connections."""
+
+    def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], listener: Listener) -> None:
+        super().__init__(handler, access_log=None)
+        self._listener = listener
+
+    def __call__(self) -> RequestHandler:
+        idle_s = self._listener.http_idle_timeout_s or self._listener.http_read_timeout_s
+        return _Protocol(
+            self,
+            loop=asyncio.get_running_loop(),
+            header_timeout_s=self._listener.http_read_header_timeout_s or 10,
+            keepalive_timeout=idle_s,
+            access_log=None,
+            auto_decompress=False,
+            lingering_time=2.0,
+        )
+
+
+@dataclass(slots=True)
+class InFlight:
+    """A request that is being worked on."""
+
+    task: "asyncio.Task[Any]"
+    deadline_s: float
+
+
+class Edge:
+    """One listener's sockets. `handle` answers; it never raises for what a request holds."""
+
+    def __init__(self, listener: Listener, handle: Handle) -> None:
+        self.listener = listener
+        self._handle = handle
+        self._server = _Server(self._serve, listener)
+        self._runner = web.ServerRunner(self._server, handle_signals=False)
+        self._in_flight: dict[int, InFlight] = {}
+        self._watchdog: asyncio.Task[None] | None = None
+        size = listener.request_bytes_max
+        self._body_bytes_max = size if size > 0 else 1 << 62
+        self._duration_s_max = listener.request_duration_s_max or 90
+
+    async def start(self, tls: ssl.SSLContext | None) -> None:
+        """Listen. Raises OSError when the address cannot be had."""
+        await self._runner.setup()
+        site: web.BaseSite
+        if self.listener.is_unix:
+            site = web.UnixSite(self._runner, self.listener.address, ssl_context=tls)
+        else:
+            at = self.listener.host_port
+            site = web.TCPSite(self._runner, at.host, at.port, ssl_context=tls, backlog=1024, reuse_address=True)
+        await site.start()
+        self._watchdog = asyncio.get_running_loop().create_task(self._watch())
+
+    @property
+    def addresses(self) -> list[Any]:
+        """What is listened on."""
+        return self._runner.addresses
+
+    async def stop(self, timeout_s: float = 10.0) -> None:
+        """Take no more connections, let what is being worked on end, close."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        await self._runner.shutdown()
+        await self._server.shutdown(timeout_s)
+        await self._runner.cleanup()
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
+        key = id(request)
+        self._in_flight[key] = InFlight(task, loop.time() + self._duration_s_max)
+        try:
+            return _web_response(await self._answer(request))
+        except asyncio.CancelledError:
+            if task.cancelling() and self._in_flight[key].deadline_s <= loop.time():
+                task.uncancel()
+                return _web_response(of_error(RequestTimedOut(), ""))
+            raise
+        finally:
+            del self._in_flight[key]
+
+    async def _answer(self, request: web.BaseRequest) -> Response:
+        method = request.method
+        if method not in _KNOWN_METHODS:
+            return refusal(405, "unsupported method")
+        path, _, query = request.raw_path.partition("?")
+        body = b""
+        if method not in _BODILESS or request.can_read_body:
+            try:
+                body = await self._body(request)
+            except RequestTooLarge as error:
+                return of_error(error, "")
+            except TimeoutError:
+                return refusal(408, "the request body did not arrive in time")
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        wire = WireRequest(
+            method=method,
+            path=path,
+            query=query.partition("#")[0],
+            headers=headers,
+            body=body,
+            client_address=_address(request),
+        )
+        return await self._handle(wire)
+
+    async def _body(self, request: web.BaseRequest) -> bytes:
+        length = request.content_length
+        if length is not None and length > self._body_bytes_max:
+            raise RequestTooLarge
+        if length is not None and length < 65_536:
+            async with asyncio.timeout(self.listener.http_read_timeout_s or None):
+                return await request.content.read()
+        chunks: list[bytes] = []
+        size = 0
+        async with asyncio.timeout(self._duration_s_max):
+            async for chunk in request.content.iter_any():
+                size += len(chunk)
+                if size > self._body_bytes_max:
+                    raise RequestTooLarge
+                chunks.append(chunk)
+        return b"".join(chunks)
+
+    async def _watch(self) -> None:
+        """One sweep a second over what is in flight costs less than a timer per request."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(1)
+            now_s = loop.time()
+            for entry in list(self._in_flight.values()):
+                if entry.deadline_s <= now_s:
+                    entry.task.cancel()
+
+
+def _address(request: web.BaseRequest) -> str:
+    return request.remote or ""
+
+
+def _web_response(response: Response) -> web.Response:
+    headers = {**_HEADERS, **response.headers} if response.headers else _HEADERS
+    if response.status == 204:
+        return web.Response(status=204, headers=headers)
+    return web.Response(
+        body=response.body, status=response.status, headers={**headers, "Content-Type": response.content_type}
+    )

@@ -1,0 +1,55 @@
+"""A request on its way from a standby to the leader, and the answer on its way back (design.md, section 2)."""
+
+from typing import Final
+
+import msgpack
+
+from node.advert import Echo
+from node.errors import BadRequest
+from node.request import WireRequest
+from node.response import Response
+
+FORWARD: Final = "forward"
+ECHO: Final = "echo"
+
+
+def encode_request(wire: WireRequest) -> bytes:
+    """The payload of one forwarded request."""
+    row = [FORWARD, wire.method, wire.path, wire.query, dict(wire.headers), wire.body, wire.client_address]
+    return bytes(msgpack.packb(row))
+
+
+def decode_payload(payload: bytes) -> tuple[str, list[object]]:
+    """The kind of a payload and the rest of it. Raises BadRequest."""
+    try:
+        kind, *rest = msgpack.unpackb(payload)
+    except Exception:
+        raise BadRequest("the other node sent something that is not a request") from None
+    return str(kind), rest
+
+
+def decode_request(rest: list[object]) -> WireRequest:
+    """The request in a forwarded payload. Raises BadRequest."""
+    match rest:
+        case [str(method), str(path), str(query), dict(headers), bytes(body), str(client_address)]:
+            return WireRequest(
+                method=method, path=path, query=query, headers=headers, body=body, client_address=client_address
+            )
+    raise BadRequest("the other node sent a request of another shape; are both of one version?")
+
+
+def encode_response(response: Response) -> bytes:
+    """The payload of the answer."""
+    row = [response.status, response.body, response.content_type, dict(response.headers)]
+    return bytes(msgpack.packb(row))
+
+
+def decode_response(payload: bytes) -> Response:
+    """The answer in a payload. Raises ValueError."""
+    status, body, content_type, headers = msgpack.unpackb(payload)
+    return Response(status, body, content_type, headers)
+
+
+def encode_echo(echo: Echo) -> bytes:
+    """The payload in which a standby tells the active node about itself."""
+    return bytes(msgpack.packb([ECHO, echo.hostname, echo.api_address, echo.cluster_address, echo.version]))

@@ -1,0 +1,179 @@
+"""`sys/init`: makes the root key, the keyring and everything a new cluster starts with, in one Raft entry.
+
+Invariant: a cluster is initialised exactly when that entry is committed. Before it nothing is left behind that a second
+attempt would trip over, after it the keys that were handed out are the ones that open the storage.
+"""
+
+import asyncio
+from base64 import b64encode
+from dataclasses import dataclass, field
+from typing import Final
+
+from cluster.inmem import InmemStore
+from cluster.store import Put as SealedPut
+from cluster.store import Write as SealedWrite
+from cluster.tls import new_authority
+from engines.common.crypto import KEY_BYTES
+from engines.common.errors import InvalidRequest
+from engines.common.plan import Put
+from node.barrier import Barrier, seal_keyring
+from node.core import Core
+from node.errors import AlreadyInitialized
+from node.keyring import Keyring
+from node.mounts import AUTH_KEY, MOUNTS_KEY, Mount, encode_mounts, new_mount
+from node.policies import policy_put
+from node.policy.builtin import DEFAULT_POLICY_TEXT
+from node.seal.shamir import ShamirSeal
+from node.seal_state import (
+    AUTHORITY_KEY,
+    CLUSTER_KEY,
+    KEYRING_KEY,
+    RECOVERY_KEY_KEY,
+    ROOT_KEY_KEY,
+    SEAL_CONFIG_KEY,
+    ClusterInfo,
+    SealConfig,
+    encode_authority,
+)
+from node.shamir import check_numbers, split
+from node.sources import Sources, new_uuid
+from node.storage import RaftStorage
+from node.tokens.model import ROOT, TokenSpec, Ttls
+from node.tokens.token_store import TokenStore
+from node.unsealed import SALT_KEY
+from node.view import MountView, OpenedStore
+
+LEAD_TIMEOUT_S: Final = 30.0  # a cluster of one elects itself in two seconds, on a busy machine in a few more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitRequest:
+    """What `sys/init` was asked. Shares and threshold are of unseal keys, or of recovery keys with auto-unseal."""
+
+    shares: int
+    threshold: int
+    kv_mount: bool = False
+    root_token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitResult:
+    """The only time that these exist outside of what they seal."""
+
+    shares: tuple[bytes, ...] = field(repr=False)
+    root_token: str = field(repr=False)
+    is_auto: bool
+
+    def answer(self) -> dict[str, object]:
+        """The body of the documented response."""
+        hexed = [share.hex() for share in self.shares]
+        base64 = [b64encode(share).decode() for share in self.shares]
+        if self.is_auto:
+            return {
+                "keys": [],
+                "keys_base64": [],
+                "recovery_keys": hexed,
+                "recovery_keys_base64": base64,
+                "root_token": self.root_token,
+            }
+        return {"keys": hexed, "keys_base64": base64, "root_token": self.root_token}
+
+
+async def initialize(core: Core, request: InitRequest) -> InitResult:
+    """Initialise the cluster whose first node this is. With auto-unseal the node is unsealed afterwards.
+
+    Raises:
+        AlreadyInitialized: Also when this node is about to join another cluster.
+        InvalidRequest: Shares and threshold that cannot be.
+        SealUnavailable, SealRefused, ClusterError: Nothing was initialised.
+    """
+    _check(request)
+    async with core.seal_lock:
+        if core.is_initialized or core.pending_join is not None:
+            raise AlreadyInitialized
+        return await _initialize(core, request)
+
+
+def _check(request: InitRequest) -> None:
+    if request.threshold > request.shares:
+        raise InvalidRequest("the threshold cannot be larger than the number of shares")
+    if request.shares > 1 and request.threshold == 1:
+        raise InvalidRequest("a threshold of 1 makes sense only with one share")
+    check_numbers(request.shares, request.threshold)
+
+
+async def _initialize(core: Core, request: InitRequest) -> InitResult:
+    random = core.sources.random
+    root_key, share_key = random(KEY_BYTES), random(KEY_BYTES)
+    seal = core.seal
+    if isinstance(seal, ShamirSeal):
+        seal.use(share_key)
+    sealed_root_key = await seal.wrap(root_key)
+    keyring = Keyring.created(random(KEY_BYTES), core.sources.now_ms())
+    info = ClusterInfo(name=core.config.cluster_name or f"vault-cluster-{random(4).hex()}", id=new_uuid(core.sources))
+    authority = await asyncio.to_thread(new_authority, info.id)
+    config = SealConfig(type=seal.type, shares=request.shares, threshold=request.threshold)
+    barrier = Barrier(random)
+    barrier.unsealed(keyring)
+    root_token, puts = _first_records(core, barrier, request)
+    puts += [
+        Put(AUTHORITY_KEY, encode_authority(authority)),
+        Put(CLUSTER_KEY, info.to_bytes()),
+    ]
+    if seal.is_auto:
+        puts.append(Put(RECOVERY_KEY_KEY, share_key))
+    writes: list[SealedWrite] = [
+        SealedPut(SEAL_CONFIG_KEY, config.to_bytes(), 0),
+        SealedPut(ROOT_KEY_KEY, sealed_root_key, 0),
+        SealedPut(KEYRING_KEY, seal_keyring(root_key, keyring, random), 0),
+    ]
+    writes += [SealedPut(put.key, barrier.seal(put.key, put.value), 0) for put in puts]
+    if isinstance(core.storage, RaftStorage):
+        core.storage.raft.bootstrap(core.storage.cluster_address)
+    await core.storage.start(authority, core.on_call)
+    try:
+        await _lead(core)
+        await core.storage.store.commit(writes)
+    finally:
+        await core.storage.stop()
+    if seal.is_auto:
+        await core.unseal_with(root_key)
+    elif isinstance(seal, ShamirSeal):
+        seal.forget()
+    shares = split(share_key, request.shares, request.threshold, random)
+    return InitResult(shares=tuple(shares), root_token=root_token, is_auto=seal.is_auto)
+
+
+async def _lead(core: Core) -> None:
+    async with asyncio.timeout(LEAD_TIMEOUT_S):
+        while not core.storage.is_active:
+            await core.next_change()
+
+
+def _first_records(core: Core, barrier: Barrier, request: InitRequest) -> tuple[str, list[Put]]:
+    """The root token, and what every cluster has: the mounts, the default policy, the salt, the token's records."""
+    sources = core.sources
+    salt = sources.random(KEY_BYTES)
+    secrets, auth = _first_mounts(sources, request)
+    nothing_yet = MountView(OpenedStore(InmemStore(), barrier), "")
+    tokens = TokenStore(nothing_yet, sources, salt, barrier, lambda _: Ttls(1, 1))
+    spec = TokenSpec(policies=(ROOT,), path="auth/token/root", display_name="root", ttl_s=0, id=request.root_token)
+    created = tokens.create_writes(spec)
+    puts = [
+        Put(SALT_KEY, salt),
+        Put(MOUNTS_KEY, encode_mounts(secrets)),
+        Put(AUTH_KEY, encode_mounts(auth)),
+        policy_put("default", DEFAULT_POLICY_TEXT),
+        *(write for write in created.writes if isinstance(write, Put)),
+    ]
+    return created.token, puts
+
+
+def _first_mounts(sources: Sources, request: InitRequest) -> tuple[list[Mount], list[Mount]]:
+    secrets = [
+        new_mount(sources, "sys/", "system", "system endpoints used for control, policy and debugging"),
+        new_mount(sources, "cubbyhole/", "cubbyhole", "per-token private secret storage", local=True),
+    ]
+    if request.kv_mount:
+        secrets.append(new_mount(sources, "secret/", "kv", "key/value secret storage", options={"version": "2"}))
+    return secrets, [new_mount(sources, "auth/token/", "token", "token based credentials")]

@@ -1,0 +1,156 @@
+"""The sweeper: on the leader, ends what is due, oldest first, in small batches between which requests are served."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+import structlog
+
+from cluster.errors import ClusterError, Conflict
+from engines.common.plan import Check, Delete, Write
+from node.leases import store
+from node.leases.manager import LeaseManager
+from node.leases.model import Commit, SeenLease
+from node.leases.queue import read_lease
+from node.leases.timeline import LEASE, Due, due_by, due_put, first_due_ms
+from node.tokens.revoker import Revoker
+
+_BATCH: Final = 64  # entries between two turns of the event loop: a few ms of work
+_GROUPS_MAX: Final = 4  # batches that one mount's engine may have in work; more wait, so that others do not
+_POSTPONED_MS: Final = 15_000  # for leases of a mount that is busy
+_DAMAGED_MS: Final = 3_600_000  # for entries whose record cannot be read, so that they do not block the rest
+_IDLE_S: Final = 1.0  # the longest sleep: what is granted meanwhile with an earlier end waits no longer
+_log = structlog.get_logger(__name__)
+
+
+class Sweeper:
+    """Runs between `start` and `stop`, which the node calls as it gains and loses leadership.
+
+    It keeps no list: each sweep reads the front of the time index, so starting costs the same with a million leases.
+    """
+
+    def __init__(self, manager: LeaseManager, revoker: Revoker, commit: Commit) -> None:
+        self._manager = manager
+        self._view = manager.view
+        self._sources = manager.sources
+        self._revoker = revoker
+        self._commit = commit
+        self._loop: asyncio.Task[None] | None = None
+        self._groups: dict[str, set[asyncio.Task[None]]] = {}
+
+    def start(self) -> None:
+        """Begin sweeping, if it has not begun."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        """End at once; whatever was under way is in the index, for the next leader."""
+        tasks = [task for group in self._groups.values() for task in group]
+        if self._loop is not None:
+            tasks.append(self._loop)
+            self._loop = None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                found = await self.sweep()
+                if not found:
+                    await self._idle()
+            except ClusterError as error:
+                _log.warning("sweep interrupted", reason=str(error))
+                await asyncio.sleep(_IDLE_S)
+            # Between batches everything that waits is served first.
+            await asyncio.sleep(0)
+
+    async def _idle(self) -> None:
+        self._manager.work.clear()
+        due_ms = await first_due_ms(self._view)
+        wait_s = _IDLE_S if due_ms is None else max(0.001, (due_ms - self._sources.now_ms()) / 1000)
+        try:
+            async with asyncio.timeout(min(_IDLE_S, wait_s)):
+                await self._manager.work.wait()
+        except TimeoutError:
+            return
+
+    async def sweep(self) -> int:
+        """One batch: how much there was to do. Engines are asked in tasks of their own; see `settle`."""
+        tasks = await self._view.list(store.PREFIX_TASKS, limit=1)
+        for task in tasks:
+            await self._manager.run_prefix_task(store.PREFIX_TASKS + task)
+        batch = await due_by(self._view, self._sources.now_ms(), _BATCH)
+        await self._guarded([due for due in batch if due.kind != LEASE], self._revoker.end_due)
+        await self._guarded([due for due in batch if due.kind == LEASE], self._end_leases)
+        return len(batch) + len(tasks)
+
+    async def settle(self) -> None:
+        """Wait until the engines have answered for what was swept so far."""
+        while tasks := [task for group in self._groups.values() for task in group]:
+            await asyncio.gather(*tasks)
+
+    async def _guarded(self, batch: Sequence[Due], work: Callable[[Sequence[Due]], Awaitable[None]]) -> None:
+        """Do the work; an entry that makes it fail is put off, so that one damaged record never stops expiry."""
+        if not batch:
+            return
+        try:
+            await work(batch)
+        except ClusterError:
+            raise
+        except Exception as error:
+            if len(batch) > 1:
+                for due in batch:
+                    await self._guarded([due], work)
+                return
+            due = batch[0]
+            _log.error("an ended entry cannot be read", kind=due.kind, error=type(error).__name__)
+            await self._commit([Delete(due.key), due_put(self._sources.now_ms() + _DAMAGED_MS, due.kind, due.name)])
+
+    async def _end_leases(self, batch: Sequence[Due]) -> None:
+        writes: list[Write] = []
+        by_mount: dict[str, list[SeenLease]] = {}
+        for due in batch:
+            seen = await read_lease(self._view, due.name)
+            if seen is None:
+                writes += (Check(store.lease_key(due.name), 0), Delete(due.key))
+            elif seen.lease.due_at_ms != due.at_ms:
+                writes += (Check(store.lease_key(due.name), seen.index), Delete(due.key))
+            elif len(self._groups.get(seen.lease.mount_uuid, ())) >= _GROUPS_MAX:
+                later_ms = self._sources.now_ms() + _POSTPONED_MS
+                later = replace(seen.lease, due_at_ms=later_ms)
+                writes += store.stored(later, later_ms, seen.index, due.at_ms)
+            else:
+                by_mount.setdefault(seen.lease.mount_uuid, []).append(seen)
+        if writes:
+            try:
+                await self._commit(writes)
+            except Conflict:
+                return  # one of them changed: the next sweep sees how things are
+        for mount_uuid, leases in by_mount.items():
+            claimed = await self._manager.executor.claim(leases)
+            self._begin(mount_uuid, claimed)
+
+    def _begin(self, mount_uuid: str, claimed: list[SeenLease]) -> None:
+        task = asyncio.get_running_loop().create_task(self._act(claimed))
+        group = self._groups.setdefault(mount_uuid, set())
+        group.add(task)
+        task.add_done_callback(lambda done: self._ended(mount_uuid, done))
+
+    def _ended(self, mount_uuid: str, task: asyncio.Task[None]) -> None:
+        group = self._groups[mount_uuid]
+        group.discard(task)
+        if not group:
+            del self._groups[mount_uuid]
+
+    async def _act(self, claimed: list[SeenLease]) -> None:
+        try:
+            failures = await self._manager.executor.act(claimed)
+        except ClusterError as error:
+            _log.warning("the result of a revocation could not be stored", reason=str(error))
+            return
+        for failure in failures:
+            _log.warning("a lease could not be revoked", lease_id=failure.lease_id, error=failure.error)

@@ -1,0 +1,34 @@
+"""Log lines on standard error: text for people, or JSON. Secrets never come here; see node/core.py, `guarded`."""
+
+import logging
+import sys
+from typing import Final
+
+import structlog
+
+_LEVELS: Final = {"trace": logging.DEBUG, "notice": logging.INFO, "warn": logging.WARNING}
+
+
+def set_up(level: str, form: str) -> None:
+    """Write all log lines of this process to standard error, at this level or above."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    last: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(_LEVELS.get(level) or getattr(logging, level.upper()))
+    for noisy in ("aiohttp", "asyncio", "pysyncobj"):
+        logging.getLogger(noisy).setLevel(max(root.level, logging.WARNING))

@@ -1,0 +1,81 @@
+"""Stored policies, and the compiled ACL of every set of them that is in use."""
+
+from collections.abc import Collection
+from typing import Final
+
+from cluster.store import Store
+from engines.common.plan import Put
+from node.policy import Acl, Policy, Subject, parse_policy
+from node.policy.builtin import UNSTORED_POLICIES
+from node.view import OpenedStore
+
+POLICY_PREFIX: Final = "sys/policy/"
+_FORMAT: Final = b"\x01"
+ACLS_MAX: Final = 4096  # distinct sets of policies in use at once; each is a few kilobytes
+
+
+def policy_key(name: str) -> str:
+    """Where the text of an ACL policy lies. The name must be canonical."""
+    return POLICY_PREFIX + name
+
+
+def policy_put(name: str, text: str) -> Put:
+    """The write that stores a policy's text."""
+    return Put(policy_key(name), _FORMAT + text.encode())
+
+
+class Policies:
+    """Parsed policies and compiled ACLs, valid until a policy record changes."""
+
+    def __init__(self, opened: OpenedStore, store: Store) -> None:
+        self._opened = opened
+        self._parsed: dict[str, tuple[int, Policy]] = {}
+        self._acls: dict[tuple[str, ...], Acl] = {}
+        store.watch(self._changed)
+
+    def text(self, name: str) -> str | None:
+        """The stored text of a policy, or None."""
+        seen = self._opened.get(policy_key(name))
+        if seen is None:
+            return None
+        if seen.value[:1] != _FORMAT:
+            raise ValueError("policy has an unknown format; was it written by a newer version?")
+        return seen.value[1:].decode()
+
+    def names(self) -> list[str]:
+        """Every policy's name, `root` included, sorted."""
+        return sorted({*self._opened.list(POLICY_PREFIX), "root"})
+
+    def acl(self, names: tuple[str, ...], subject: Subject | None = None) -> Acl:
+        """The union of these policies. One that does not exist grants nothing."""
+        acl = self._acls.get(names) if subject is None else None
+        if acl is not None:
+            return acl
+        policies = [policy for policy in map(self._policy, names) if policy is not None]
+        acl = Acl.of(policies, subject)
+        # With a subject a templated policy depends on who asks, so what it compiles to is not shared.
+        if subject is None or not any(policy.templated for policy in policies):
+            if len(self._acls) >= ACLS_MAX:
+                self._acls.clear()
+            self._acls[names] = acl
+        return acl
+
+    def _policy(self, name: str) -> Policy | None:
+        unstored = UNSTORED_POLICIES.get(name)
+        if unstored is not None:
+            return unstored
+        seen = self._opened.get(policy_key(name))
+        if seen is None:
+            return None
+        cached = self._parsed.get(name)
+        if cached is not None and cached[0] == seen.index:
+            return cached[1]
+        policy = parse_policy(name, seen.value[1:].decode())
+        if len(self._parsed) >= ACLS_MAX:
+            self._parsed.clear()
+        self._parsed[name] = (seen.index, policy)
+        return policy
+
+    def _changed(self, keys: Collection[str]) -> None:
+        if not keys or any(key.startswith(POLICY_PREFIX) for key in keys):
+            self._acls.clear()

@@ -1,0 +1,64 @@
+"""`retry_join`: a node that belongs to no cluster yet asks the configured ones until one takes it."""
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Final
+
+from node.config.storage import RaftStorage as RaftConfig
+from node.config.storage import RetryJoin
+from node.core import Core
+from node.errors import ConfigError, JoinRefused, WrongKey
+from node.join import begin_join
+from node.join_target import JoinTarget
+from node.unseal import unseal_by_itself
+
+logger = logging.getLogger(__name__)
+
+PERIOD_S: Final = 2.0
+
+
+async def retry_join(core: Core) -> None:
+    """Join as configured. Ends when the node is a member, or about to be once its key shares come."""
+    stanza = core.config.storage
+    if not isinstance(stanza, RaftConfig):
+        return
+    targets = [_target(block) for block in stanza.retry_join if block.leader_api_addr]
+    said = ""
+    while targets and not core.is_initialized and core.pending_join is None:
+        for target in targets:
+            if target.api_address == core.identity.api_address:
+                continue
+            try:
+                async with core.seal_lock:
+                    if core.is_initialized or core.pending_join is not None:
+                        break
+                    await begin_join(core, target)
+                if core.seal.is_auto:
+                    await unseal_by_itself(core)
+                logger.info("joining the cluster of %s", target.api_address)
+                break
+            except (JoinRefused, WrongKey) as error:
+                if str(error) != said:
+                    logger.info("not joined yet: %s", error)
+                said = str(error)
+        await asyncio.sleep(PERIOD_S)
+
+
+def _target(block: RetryJoin) -> JoinTarget:
+    return JoinTarget(
+        api_address=block.leader_api_addr,
+        ca_pem=block.leader_ca_cert or _text(block.leader_ca_cert_file),
+        client_cert_pem=block.leader_client_cert or _text(block.leader_client_cert_file),
+        client_key_pem=block.leader_client_key or _text(block.leader_client_key_file),
+        tls_server_name=block.leader_tls_servername,
+    )
+
+
+def _text(file: str) -> str:
+    if not file:
+        return ""
+    try:
+        return Path(file).read_text()
+    except (OSError, ValueError):
+        raise ConfigError(f"retry_join: {file} cannot be read") from None

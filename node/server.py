@@ -1,0 +1,184 @@
+"""`strongroom server`: one process from its configuration to its end."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+from cluster.errors import ClusterError
+from cluster.folder import open_folder
+from cluster.raft_settings import RaftSettings
+from cluster.raft_store import RaftStore
+from node import dev, logs
+from node.banner import banner
+from node.cli.server_options import ServerOptions
+from node.config.listeners import Listener
+from node.config.load import load
+from node.config.model import Config
+from node.config.storage import RaftStorage as RaftConfig
+from node.core import Core, NodeIdentity
+from node.dispatch import dispatch
+from node.edge import Edge
+from node.errors import ConfigError, NodeError
+from node.listener_tls import server_context
+from node.retry_join import retry_join
+from node.seal.registry import seal_from_stanza
+from node.sources import SystemSources
+from node.storage import InmemStorage, RaftStorage, Storage, split_address
+from node.system.engine import node_engines
+from node.unseal import unseal_by_itself
+from node.version import VERSION
+
+logger = logging.getLogger(__name__)
+
+# The journal's worker thread must get the interpreter soon after its fdatasync returns (docs/performance.md).
+SWITCH_INTERVAL_S: Final = 0.0005
+# A request makes a few hundred objects, nearly all freed by reference count; the default of 700 would run the
+# collector several times a request at full load.
+GC_THRESHOLDS: Final = (50_000, 20, 50)
+
+
+def run(options: ServerOptions) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code. Errors are one line each on standard error."""
+    os.umask(0o077)
+    try:
+        config = load([Path(path) for path in options.config_paths], os.environ, dev=options.dev)
+        config = dev.configured(config, options) if options.dev else config
+        logs.set_up(options.log_level or config.log_level, options.log_format or config.log_format)
+        for warning in config.warnings:
+            logger.warning("%s", warning)
+        return uvloop.run(_serve(config, options))
+    except (ConfigError, NodeError, ClusterError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"Error: {error.strerror or type(error).__name__}: {error.filename or ''}", file=sys.stderr)
+        return 1
+
+
+async def _serve(config: Config, options: ServerOptions) -> int:
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    sources = SystemSources()
+    storage, cluster_address = _storage(config)
+    stop = asyncio.Event()
+    failures: list[str] = []
+
+    def failed(reason: str) -> None:
+        failures.append(reason)
+        stop.set()
+
+    core = Core(
+        config=config,
+        storage=storage,
+        seal=seal_from_stanza(config.seal, os.environ, sources.random),
+        sources=sources,
+        identity=NodeIdentity(
+            hostname=socket.gethostname(),
+            api_address=config.api_addr or _own_api_address(config.listeners),
+            cluster_address=f"https://{cluster_address}" if cluster_address else "",
+            version=VERSION,
+            started_at_ms=sources.now_ms(),
+        ),
+        node_engine=node_engines,
+        on_failed=failed,
+    )
+    edges: list[Edge] = []
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    try:
+        for listener in config.listeners:
+            edge = Edge(listener, partial(dispatch, core, listener))
+            await _listen(edge, server_context(listener))
+            edges.append(edge)
+        dev_lines = await dev.start(core, options) if options.dev else []
+        print(banner(config, core.identity, dev_lines), flush=True)
+        _write_pid(config)
+        background = [asyncio.create_task(unseal_by_itself(core))] if core.seal.is_auto else []
+        background.append(asyncio.create_task(retry_join(core)))
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+        await stop.wait()
+        for task in background:
+            task.cancel()
+    finally:
+        await _stop(core, edges)
+        _remove_pid(config)
+    if failures:
+        print(f"Error: the storage failed, stopping: {failures[0]}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _listen(edge: Edge, tls: ssl.SSLContext | None) -> None:
+    try:
+        await edge.start(tls)
+    except OSError as error:
+        at = edge.listener.address
+        raise ConfigError(
+            f"cannot listen on {at}: {error.strerror or error}. Is another process using it? "
+            "Change the listener's address or stop that process"
+        ) from None
+
+
+async def _stop(core: Core, edges: Sequence[Edge]) -> None:
+    """Hand over leadership, let requests end, leave the cluster, close the files."""
+    storage = core.storage
+    if isinstance(storage, RaftStorage) and core.is_active:
+        with contextlib.suppress(ClusterError, TimeoutError):
+            async with asyncio.timeout(3):
+                await storage.raft.transfer_leadership()
+    for edge in edges:
+        await edge.stop()
+    await core.seal_now()
+    storage.close()
+
+
+def _storage(config: Config) -> tuple[Storage, str]:
+    """The storage, and the host:port at which other nodes reach this one ("" without a cluster)."""
+    stanza = config.storage
+    if not isinstance(stanza, RaftConfig):
+        return InmemStorage(), ""
+    folder = open_folder(Path(stanza.path), stanza.node_id or None)
+    settings = RaftSettings(max_entry_size=stanza.entry_bytes_max, trailing_logs=stanza.trailing_logs)
+    if stanza.performance_multiplier:
+        settings = replace(settings, performance_multiplier=stanza.performance_multiplier)
+    host, port = split_address(config.cluster_addr)
+    bind = next(listener for listener in config.listeners if not listener.is_unix).cluster_host_port
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    raft = RaftStore(folder, settings)
+    storage = RaftStorage(raft, bind_host=bind.host, bind_port=bind.port, cluster_address=address)
+    return storage, address
+
+
+def _own_api_address(listeners: Sequence[Listener]) -> str:
+    for listener in listeners:
+        if not listener.is_unix:
+            at = listener.host_port
+            shown = f"[{at.host}]" if ":" in at.host else at.host
+            return f"{'http' if listener.tls_disable else 'https'}://{shown}:{at.port}"
+    return ""
+
+
+def _write_pid(config: Config) -> None:
+    if config.pid_file:
+        Path(config.pid_file).write_text(f"{os.getpid()}\n")
+
+
+def _remove_pid(config: Config) -> None:
+    if config.pid_file:
+        Path(config.pid_file).unlink(missing_ok=True)

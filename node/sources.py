@@ -1,0 +1,65 @@
+"""The only module that reads a clock or the system's randomness. Tests pass FixedSources."""
+
+import hashlib
+import os
+import time
+from typing import Final, Protocol
+from uuid import UUID
+
+# Runs on while the machine is suspended, so that a lease never outlives a laptop lid or a paused virtual machine.
+_STEADY_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+class Sources(Protocol):
+    """What a request may learn that is not in the request."""
+
+    def now_ms(self) -> int:
+        """Unix time in milliseconds. It may jump: use it for dates, not for measuring spans."""
+
+    def monotonic_s(self) -> float:
+        """Seconds since some fixed moment; never goes back, and runs on through suspension."""
+
+    def random(self, size: int) -> bytes:
+        """Bytes that nobody can predict."""
+
+
+class SystemSources:
+    """The machine's clocks and randomness."""
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def monotonic_s(self) -> float:
+        return time.clock_gettime(_STEADY_CLOCK)
+
+    def random(self, size: int) -> bytes:
+        return os.urandom(size)
+
+
+class FixedSources:
+    """Time that only `advance` moves, and random bytes that the seed decides. For tests and simulations only."""
+
+    def __init__(self, now_ms: int, seed: int) -> None:
+        self._now_ms = now_ms
+        self._elapsed_ms = 0
+        self._seed = seed
+        self._draws = 0
+
+    def now_ms(self) -> int:
+        return self._now_ms + self._elapsed_ms
+
+    def monotonic_s(self) -> float:
+        return self._elapsed_ms / 1000
+
+    def random(self, size: int) -> bytes:
+        self._draws += 1
+        return hashlib.shake_256(b"%d/%d" % (self._seed, self._draws)).digest(size)
+
+    def advance(self, ms: int) -> None:
+        """Let time pass."""
+        self._elapsed_ms += ms
+
+
+def new_uuid(sources: Sources) -> str:
+    """A random UUID (version 4) in its usual spelling."""
+    return str(UUID(bytes=sources.random(16), version=4))

@@ -1,0 +1,201 @@
+"""What a node works with while its keys are in memory. It is made at unseal and dropped whole at seal.
+
+Everything here is in the store or derived from it: nothing is patched by hand, so a standby that becomes active, or a
+node that has just restarted, serves the first request like the thousandth.
+"""
+
+from collections.abc import Callable, Collection
+from typing import Final
+
+from cluster.store import Store
+from engines.common.context import Caller, Context, MountInfo
+from engines.common.errors import InvalidRequest, PermissionDenied
+from engines.common.frame import Engine, Operation
+from engines.registry import engine_for
+from node.barrier import Barrier
+from node.config.model import Config
+from node.identify import Identified
+from node.leases.model import Lease, Renewal
+from node.ledger import Ledger, open_ledger
+from node.mounts import AUTH_KEY, MOUNTS_KEY, Mount, Mounted, Router, decode_mounts
+from node.policies import Policies
+from node.policy import Decision
+from node.request import Request
+from node.sources import Sources
+from node.tokens.model import Ttls
+from node.view import MountView, OpenedStore
+
+SALT_KEY: Final = "sys/salt"
+
+# Engines of the node itself: their records lie at absolute keys, below "sys/" and "core/".
+NODE_TYPES: Final = frozenset({"system", "token"})
+
+_ROOT_DECISION: Final = Decision(allowed=True, root=True, sudo=True)
+
+
+class Unsealed:
+    """The opened store and what is derived from it."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        store: Store,
+        barrier: Barrier,
+        sources: Sources,
+        node_engine: Callable[[str], Engine],
+    ) -> None:
+        self.config = config
+        self.store = store
+        self.barrier = barrier
+        self.sources = sources
+        self.opened = OpenedStore(store, barrier)
+        self.policies = Policies(self.opened, store)
+        self._node_engine = node_engine
+        self._router: Router | None = None
+        self._ledger: Ledger | None = None
+        self._contexts: dict[str, tuple[MountView, MountInfo]] = {}
+        store.watch(self._changed)
+
+    @property
+    def router(self) -> Router:
+        """The mount table as of now."""
+        if self._router is None:
+            self._contexts.clear()
+            self._router = Router(Mounted(mount, self.engine_of(mount)) for mount in self.mounts())
+        return self._router
+
+    @property
+    def ledger(self) -> Ledger:
+        """Tokens and leases. Their salt is made at init and never changes."""
+        if self._ledger is None:
+            salt = self.opened.get(SALT_KEY)
+            if salt is None:
+                raise LookupError("the token salt has not been replicated to this node yet")
+            cubbyhole = next(mount for mount in self.mounts() if mount.type == "cubbyhole")
+            self._ledger = open_ledger(
+                self.opened,
+                self.sources,
+                salt.value,
+                self.barrier,
+                self.ttls_of,
+                cubbyhole.storage_prefix,
+                self._revoke_in_engine,
+                self._renew_in_engine,
+            )
+        return self._ledger
+
+    def mounts(self) -> tuple[Mount, ...]:
+        """Both tables, as stored."""
+        rows: tuple[Mount, ...] = ()
+        for key in (MOUNTS_KEY, AUTH_KEY):
+            seen = self.opened.get(key)
+            if seen is not None:
+                rows += decode_mounts(seen.value)
+        return rows
+
+    def engine_of(self, mount: Mount) -> Engine:
+        """The engine that runs a mount."""
+        if mount.type in NODE_TYPES:
+            return self._node_engine(mount.type)
+        return engine_for(mount.type, mount.options)
+
+    def system_ttls(self) -> tuple[int, int]:
+        """The system's default and maximum TTL in seconds."""
+        return self.config.default_lease_ttl_s, self.config.max_lease_ttl_s
+
+    def effective_ttls(self, mount: Mount) -> tuple[int, int]:
+        """The mount's default and maximum TTL in seconds, or else the system's."""
+        default_s, max_s = self.system_ttls()
+        return mount.config.default_lease_ttl_s or default_s, mount.config.max_lease_ttl_s or max_s
+
+    def ttls_of(self, path: str) -> Ttls:
+        """The TTLs of the mount that answers for a request path."""
+        found = self.router.match(path)
+        return Ttls(*(self.system_ttls() if found is None else self.effective_ttls(found[0].mount)))
+
+    def prefix_of(self, mount: Mount) -> str:
+        """Below which the writes of a mount's plans lie."""
+        return "" if mount.type in NODE_TYPES else mount.storage_prefix
+
+    def context(self, mounted: Mounted, caller: Caller) -> Context:
+        """What the engine of this mount may know about one request."""
+        mount = mounted.mount
+        known = self._contexts.get(mount.path)
+        if known is None:
+            default_s, max_s = self.effective_ttls(mount)
+            info = MountInfo(
+                path=mount.path,
+                uuid=mount.uuid,
+                accessor=mount.accessor,
+                type=mount.type,
+                options=mount.options,
+                default_ttl_s=default_s,
+                max_ttl_s=max_s,
+            )
+            known = self._contexts[mount.path] = (MountView(self.opened, self.prefix_of(mount)), info)
+        view, info = known
+        return Context(view=view, mount=info, caller=caller, sources=self.sources)
+
+    async def identify(self, request: Request) -> Identified:
+        """The sender, if its token is good now. Raises PermissionDenied, with one text for every reason."""
+        tokens = self.ledger.tokens
+        seen = await tokens.lookup(request.token)
+        if seen is None:
+            raise PermissionDenied
+        entry = seen.entry
+        tokens.usable(entry, self.sources.now_ms(), request.client_address)
+        acl = self.policies.acl(entry.policies)
+        caller = Caller(
+            token_key=seen.key,
+            accessor=entry.accessor,
+            display_name=entry.display_name,
+            entity_id=entry.entity_id,
+            policies=entry.policies,
+            client_address=request.client_address,
+            is_root=acl.is_root,
+            has_sudo=acl.is_root,
+            token=request.token,
+        )
+        return Identified(caller, acl, seen, tokens.use_writes(seen) if entry.num_uses else ())
+
+    def require(self, who: Identified, request: Request, operation: Operation, *, sudo: bool = False) -> Decision:
+        """What policy says to this operation on the request's path. Raises PermissionDenied unless it allows it."""
+        if who.acl.is_root:
+            return _ROOT_DECISION
+        decision = who.acl.check(operation, request.path, request.body, request.wrap_ttl_s or None, sudo_needed=sudo)
+        if not decision.allowed:
+            raise PermissionDenied
+        return decision
+
+    def forget(self) -> None:
+        """Drop every opened record: the node is sealing."""
+        self.opened.forget()
+        self._ledger = None
+
+    async def _revoke_in_engine(self, lease: Lease) -> None:
+        mounted = self._mounted_by_uuid(lease.mount_uuid)
+        if mounted is None or mounted.engine.revoke is None:
+            return  # its mount is gone, and took with it what it stored
+        plan = await mounted.engine.revoke(lease.internal, self.context(mounted, Caller()))
+        if plan.writes:
+            await self.opened.commit(self.prefix_of(mounted.mount), plan.writes)
+
+    async def _renew_in_engine(self, lease: Lease, increment_s: int) -> Renewal:
+        mounted = self._mounted_by_uuid(lease.mount_uuid)
+        if mounted is None or mounted.engine.renew is None:
+            raise InvalidRequest("lease is not renewable")
+        plan = await mounted.engine.renew(lease.internal, self.context(mounted, Caller()))
+        granted = plan.answer.lease
+        if plan.writes:
+            await self.opened.commit(self.prefix_of(mounted.mount), plan.writes)
+        if granted is None:
+            return Renewal()
+        return Renewal(ttl_s=granted.ttl_s, max_ttl_s=granted.max_ttl_s, internal=granted.internal or None)
+
+    def _mounted_by_uuid(self, uuid: str) -> Mounted | None:
+        return next((m for m in self.router.by_path.values() if m.mount.uuid == uuid), None)
+
+    def _changed(self, keys: Collection[str]) -> None:
+        if not keys or MOUNTS_KEY in keys or AUTH_KEY in keys:
+            self._router = None

@@ -1,0 +1,114 @@
+"""The opened storage of a mount: reads through the barrier, with a cache that apply invalidates by key."""
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from itertools import islice
+from typing import Final
+
+from cluster import store as sealed_store
+from cluster.store import Store
+from engines.common.context import Seen
+from engines.common.plan import Delete, Put, Write
+from node.barrier import Barrier
+
+CACHE_ENTRIES_MAX: Final = 131_072  # the documented default of cache_size
+CACHE_BYTES_MAX: Final = 64 * 1024 * 1024  # what a node may spend on opened entries, whatever their number
+_ENTRY_OVERHEAD: Final = 300  # a Seen, its key and two dictionary slots
+
+
+class OpenedStore:
+    """All storage, opened. Plaintext lives in the cache only while the node is unsealed (`forget`)."""
+
+    def __init__(self, store: Store, barrier: Barrier) -> None:
+        self._store = store
+        self._barrier = barrier
+        self._cache: dict[str, Seen | None] = {}
+        self._cache_bytes = 0
+        store.watch(self._changed)
+
+    def get(self, key: str) -> Seen | None:
+        """The opened record at an absolute key. Raises BarrierDamaged when it was tampered with."""
+        try:
+            return self._cache[key]
+        except KeyError:
+            pass
+        stored = self._store.get(key)
+        seen = None if stored is None else Seen(key, self._barrier.open(key, stored.value), stored.index)
+        self._remember(key, seen)
+        return seen
+
+    def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
+        """Names directly below an absolute prefix."""
+        return self._store.list(prefix, after=after, limit=limit)
+
+    def keys(self, prefix: str, limit: int | None = None) -> Collection[str]:
+        """Every absolute key below prefix, in order, at most `limit` of them."""
+        return [key for key, _ in islice(self._store.scan(prefix), limit)]
+
+    async def commit(self, prefix: str, writes: Sequence[Write], more: Sequence[Write] = ()) -> int:
+        """Seal and commit the writes of one request: `writes` below prefix, `more` at absolute keys.
+
+        Raises what Store.commit raises.
+        """
+        sealed = [self._sealed(prefix, write) for write in writes]
+        sealed.extend(self._sealed("", write) for write in more)
+        return await self._store.commit(sealed)
+
+    def forget(self) -> None:
+        """Drop every opened record: the node is sealing."""
+        self._cache.clear()
+        self._cache_bytes = 0
+
+    def _sealed(self, prefix: str, write: Write) -> sealed_store.Write:
+        key = prefix + write.key
+        if isinstance(write, Put):
+            return sealed_store.Put(key, self._barrier.seal(key, write.value), write.seen_index)
+        if isinstance(write, Delete):
+            return sealed_store.Delete(key, write.seen_index)
+        return sealed_store.Check(key, write.seen_index)
+
+    def _remember(self, key: str, seen: Seen | None) -> None:
+        size = _ENTRY_OVERHEAD + len(key) + (0 if seen is None else len(seen.value))
+        if size > CACHE_BYTES_MAX // 64:
+            return
+        cache = self._cache
+        cache[key] = seen
+        self._cache_bytes += size
+        # Oldest first: a dictionary keeps its order, and a scan must not cost the hot path bookkeeping per read.
+        while self._cache_bytes > CACHE_BYTES_MAX or len(cache) > CACHE_ENTRIES_MAX:
+            oldest = next(iter(cache))
+            self._forget_one(oldest)
+
+    def _forget_one(self, key: str) -> None:
+        if key in self._cache:
+            seen = self._cache.pop(key)
+            self._cache_bytes -= _ENTRY_OVERHEAD + len(key) + (0 if seen is None else len(seen.value))
+
+    def _changed(self, keys: Collection[str]) -> None:
+        if not keys:
+            self.forget()
+        for key in keys:
+            self._forget_one(key)
+
+
+class MountView:
+    """The View an engine is handed: everything below one prefix."""
+
+    __slots__ = ("_opened", "prefix")
+
+    def __init__(self, opened: OpenedStore, prefix: str) -> None:
+        self._opened = opened
+        self.prefix = prefix
+
+    async def get(self, key: str) -> Seen | None:
+        """The record at key, below this view's prefix."""
+        return self._opened.get(self.prefix + key)
+
+    async def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
+        """Names directly below prefix."""
+        return self._opened.list(self.prefix + prefix, after=after, limit=limit)
+
+    async def keys(self, prefix: str) -> AsyncIterator[str]:
+        """Every key that starts with prefix, in order."""
+        skip = len(self.prefix)
+        for key in self._opened.keys(self.prefix + prefix):
+            yield key[skip:]
