@@ -1,4 +1,4 @@
-"""Points 1 to 3, 5 and 6 of Raft around PySyncObj: durable before acknowledged, no truncation, stale answers, outcomes."""
+"""Points 1 to 3, 5 and 6 around PySyncObj: durable before acknowledged, no truncation, stale answers, outcomes."""
 
 import asyncio
 from typing import Any
@@ -134,7 +134,7 @@ async def test_lost_messages_are_sent_again(cluster: Cluster) -> None:
 async def test_an_answer_of_another_term_is_dropped(cluster: Cluster) -> None:
     """An acknowledgement that was under way since an earlier term must not count for this one."""
     leader = await cluster.form(3)
-    second, third = others(cluster, leader)
+    second, _ = others(cluster, leader)
     cluster.network.partition({leader.node_id})
     leader.member.propose(b"\x01\x90", lambda result: None)
     await asyncio.sleep(0.05)

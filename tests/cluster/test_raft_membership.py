@@ -15,7 +15,9 @@ async def test_a_peer_is_added_and_removed(cluster: Cluster) -> None:
     """All nodes agree on the peers; the removed node learns that it is one no more and disturbs nobody."""
     leader = await cluster.form(4)
     await cluster.same_everywhere()
-    assert all([peer.node_id for peer in node.store.peers()] == ["n1", "n2", "n3", "n4"] for node in cluster.nodes.values())
+    assert all(
+        [peer.node_id for peer in node.store.peers()] == ["n1", "n2", "n3", "n4"] for node in cluster.nodes.values()
+    )
     gone = cluster.node("n4")
     raft_term = leader.store.term
     await leader.store.remove_peer("n4")
