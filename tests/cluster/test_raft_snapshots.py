@@ -111,6 +111,21 @@ def test_a_damaged_snapshot_is_refused(tmp_path: Path) -> None:
     small(tmp_path, body)
 
 
+def test_the_log_keeps_what_only_memory_holds(tmp_path: Path) -> None:
+    """Entries that LMDB has not taken stay in the log, however many; a crash loses none of them."""
+
+    async def body(cluster: Cluster) -> None:
+        node = await cluster.form(1)
+        await fill(node, 200)
+        assert node.store._state.durable_index < 20
+        node.crash()
+        await node.start()
+        await cluster.leader()
+        assert len(node.store.list("fill/")) == 200
+
+    small(tmp_path, body)
+
+
 @scenario
 async def test_the_state_may_outlive_the_log(cluster: Cluster) -> None:
     """A crash may keep applied entries and lose the log's unsynced end: the node starts, and follows."""
