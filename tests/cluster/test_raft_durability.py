@@ -222,3 +222,24 @@ async def test_an_overwritten_entry_never_happened(cluster: Cluster) -> None:
     cluster.network.heal()
     with pytest.raises(NoLeader):
         await sent
+
+
+@scenario
+async def test_a_disk_that_fails_stops_its_node_alone(cluster: Cluster) -> None:
+    """The node says so once and takes part no more; the others go on, and know what was acknowledged."""
+    leader = await cluster.form(3)
+    await leader.store.commit([Put("a", b"1")])
+    write = asyncio.ensure_future(leader.store.commit([Put("b", b"1")]))
+    await asyncio.sleep(0)
+    leader.store._journal._fail(OSError(28, "No space left on device"))
+    with pytest.raises((OutcomeUnknown, NoLeader)):
+        await write
+    successor = await cluster.leader(among={node.node_id for node in others(cluster, leader)})
+    assert successor.store.get("a") is not None
+    assert len(leader.failures) == 1
+    with pytest.raises(NoLeader):
+        await leader.store.commit([Put("c", b"1")])
+    leader.crash()
+    leader.failures.clear()
+    await leader.start()
+    await cluster.same_everywhere()
