@@ -9,10 +9,12 @@ import asyncio
 import gc
 import json
 import os
+import socket
 import statistics
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -80,12 +82,18 @@ def node_process(*arguments: Any) -> None:
     uvloop.run(run_node(*arguments))
 
 
+def free_ports() -> dict[str, int]:
+    with ExitStack() as held:
+        sockets = {node_id: held.enter_context(socket.create_server(("127.0.0.1", 0))) for node_id in NODES}
+        return {node_id: taken.getsockname()[1] for node_id, taken in sockets.items()}
+
+
 def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 3.0
     spawn = get_context("spawn")
     authority = new_authority("bench")
     with tempfile.TemporaryDirectory() as folder:
-        ports = {node_id: 47100 + number for number, node_id in enumerate(NODES)}
+        ports = free_ports()
         pipes, processes = [], []
         for node_id in NODES:
             ours, theirs = spawn.Pipe()

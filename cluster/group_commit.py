@@ -1,9 +1,10 @@
-"""Group commit: while one entry is on its way, the write sets of all other requests gather for the next one."""
+"""Group commit: while an entry is on its way, the write sets of all other requests gather for the next one."""
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from cluster.entry import encode, encoded_size
@@ -15,6 +16,10 @@ from cluster.store import Write
 
 NOT_LEADER: Final = "this node is not the active node of the cluster; nothing was written"
 _UNKNOWN: Final = "leadership changed or time ran out before the write was confirmed; it may still take effect"
+
+
+# With two, the leader gathers and encodes while the followers write; more would only make entries smaller.
+_IN_FLIGHT_MAX: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +39,26 @@ class _Waiting:
 
 
 class GroupCommit:
-    """Hands one entry at a time to propose, which calls back with an AppliedEntry or a Refusal."""
+    """Gathers write sets and hands them on as entries, a few at a time."""
 
-    def __init__(self, settings: RaftSettings, propose: Callable[[bytes, Callable[[object], None]], None]) -> None:
+    def __init__(
+        self,
+        settings: RaftSettings,
+        propose: Callable[[bytes, Callable[[object], None]], None],
+        wake: Callable[[], None],
+    ) -> None:
+        """Begin with nothing gathered.
+
+        Args:
+            propose: Takes an entry, and calls back with an AppliedEntry or a Refusal.
+            wake: Has `collect` called at the end of this turn of the event loop: until then more may join.
+        """
         self._settings = settings
         self._propose = propose
+        self._wake = wake
         self._gathered: deque[_Waiting] = deque()
         self._gathered_bytes = 0
-        self._sent: list[_Waiting] = []
+        self._in_flight: list[list[_Waiting]] = []
         self._give_up: asyncio.TimerHandle | None = None
 
     async def commit(self, writes: Sequence[Write]) -> int:
@@ -54,7 +71,7 @@ class GroupCommit:
         waiting = _Waiting(writes, size, asyncio.get_running_loop().create_future())
         self._gathered.append(waiting)
         self._gathered_bytes += size
-        self._send_next()
+        self._wake()
         try:
             async with asyncio.timeout(self._settings.commit_timeout_s):
                 return await waiting.answer
@@ -65,12 +82,24 @@ class GroupCommit:
         finally:
             waiting.answer.cancel()  # whoever no longer waits is not sent either
 
+    def collect(self) -> None:
+        """Propose what has gathered, unless as many entries as may be are on their way."""
+        while self._gathered and len(self._in_flight) < _IN_FLIGHT_MAX:
+            batch = self._take()
+            body = self._encoded(batch)
+            if body is None:
+                continue
+            self._in_flight.append(batch)
+            for waiting in batch:
+                waiting.is_sent = True
+            self._propose(body, partial(self._done, batch))
+
     def lost_leadership(self) -> None:
         """What gathered will never be sent; what was sent may still be decided by the next leader, for a while."""
         gathered, self._gathered, self._gathered_bytes = self._gathered, deque(), 0
         for waiting in gathered:
             _fail(waiting, NoLeader(NOT_LEADER))
-        if self._sent and self._give_up is None:
+        if self._in_flight and self._give_up is None:
             loop = asyncio.get_running_loop()
             self._give_up = loop.call_later(self._settings.outcome_timeout_s, self._abandon)
 
@@ -78,17 +107,6 @@ class GroupCommit:
         """Raft stops: nobody will hear of the outcome here."""
         self.lost_leadership()
         self._abandon()
-
-    def _send_next(self) -> None:
-        if self._sent:
-            return
-        batch = self._take()
-        if not batch:
-            return
-        self._sent = batch
-        for waiting in batch:
-            waiting.is_sent = True
-        self._propose(encode([waiting.writes for waiting in batch]), lambda result: self._done(batch, result))
 
     def _take(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
@@ -101,6 +119,19 @@ class GroupCommit:
                 size += waiting.size
         return batch
 
+    def _encoded(self, batch: list[_Waiting]) -> bytes | None:
+        """The entry of a batch, without the sets that cannot be encoded; None when nothing is left."""
+        try:
+            return encode([waiting.writes for waiting in batch]) if batch else None
+        except ValueError:
+            for waiting in list(batch):
+                try:
+                    encode([waiting.writes])
+                except ValueError as error:
+                    _fail(waiting, error)
+                    batch.remove(waiting)
+            return self._encoded(batch)
+
     def _done(self, batch: list[_Waiting], result: object) -> None:
         """Called by PySyncObj inside a tick: resolves futures, and must not raise."""
         if isinstance(result, AppliedEntry):
@@ -112,18 +143,20 @@ class GroupCommit:
         else:
             for waiting in batch:
                 _fail(waiting, NoLeader(NOT_LEADER) if result is Refusal.NEVER else OutcomeUnknown(_UNKNOWN))
-        if batch is self._sent:
-            self._free()
-            self._send_next()
+        if batch in self._in_flight:
+            self._in_flight.remove(batch)
+            self._calm_down()
+            self._wake()  # after those who were just answered, so that their next writes join
 
     def _abandon(self) -> None:
-        for waiting in self._sent:
-            _fail(waiting, OutcomeUnknown(_UNKNOWN))
-        self._free()
+        for batch in self._in_flight:
+            for waiting in batch:
+                _fail(waiting, OutcomeUnknown(_UNKNOWN))
+        self._in_flight = []
+        self._calm_down()
 
-    def _free(self) -> None:
-        self._sent = []
-        if self._give_up is not None:
+    def _calm_down(self) -> None:
+        if not self._in_flight and self._give_up is not None:
             self._give_up.cancel()
             self._give_up = None
 

@@ -72,6 +72,7 @@ class RaftMember:
     ) -> None:
         self.on_change: Callable[[], None] = lambda: None
         self.on_failed: Callable[[StorageFailed], None] = lambda error: None
+        self.before_tick: Callable[[], None] = lambda: None
         self._log = log
         self._machine = machine
         self._links = links
@@ -187,8 +188,8 @@ class RaftMember:
     # What it is asked to do --------------------------------------------------------------------------------------
 
     def propose(self, body: bytes, done: Callable[[object], None]) -> None:
+        """Append an entry in this tick or the next one; done gets what the machine made of it, or a Refusal."""
         self._engine.propose(body, done)
-        self._wake()
 
     async def change(self, change: PeerChange) -> None:
         """Add or remove one member, and return once the change is committed.
@@ -206,7 +207,7 @@ class RaftMember:
         self._changing = True
         try:
             self._engine.propose_change(change, lambda result: None if answer.done() else answer.set_result(result))
-            self._wake()
+            self.wake()
             async with asyncio.timeout(self._settings.commit_timeout_s):
                 result = await answer
         except TimeoutError:
@@ -322,17 +323,17 @@ class RaftMember:
             self._router.receive(node_id, message)
         except ValueError as error:
             logger.warning("a %s message of node %s was ignored: %s", message["type"], node_id, error)
-        self._wake()
+        self.wake()
 
     def _connected(self, node_id: str) -> None:
         self._engine.connected(node_id, True)
         self._replicator.reconnected(node_id)
-        self._wake()
+        self.wake()
 
     def _synced(self) -> None:
         self._follower.on_synced()
         self._replicator.on_synced()
-        self._wake()
+        self.wake()
 
     def _pulse(self) -> None:
         self._timer = self._loop.call_later(self._settings.pulse_s, self._pulse)
@@ -340,7 +341,8 @@ class RaftMember:
         self._step(self._replicator.pulse)
         self._step(self._tick)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Tick at the end of this turn of the event loop."""
         if not self._tick_is_due:
             self._tick_is_due = True
             self._loop.call_soon(self._woken)
@@ -353,6 +355,7 @@ class RaftMember:
         if self._engine.quorum == 1 and self._log.synced_index < self._engine.last_index:
             # Alone, the next tick would commit what is not yet durable. The sync that `_step` starts comes back here.
             return
+        self.before_tick()
         self._elections.before_tick()
         self._engine.tick()
         self._elections.after_tick()

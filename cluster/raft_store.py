@@ -72,7 +72,7 @@ class RaftStore:
         self._journal = Journal(folder.raft, disk or RealDisk(), call_soon, threaded=threaded)
         self._state.on_failed = self._journal.on_failed = self._failed
         self._machine = StateMachine(self._state, threaded=threaded)
-        self._group = GroupCommit(settings, self._propose)
+        self._group = GroupCommit(settings, self._propose, self._wake)
         self._member: RaftMember | None = None
         self._failure: StorageFailed | None = None
         self._reconcile()
@@ -123,6 +123,7 @@ class RaftStore:
         )
         member.on_change = self._changed
         member.on_failed = self._failed
+        member.before_tick = self._group.collect
         self._member = member
         member.start()
 
@@ -271,6 +272,10 @@ class RaftStore:
 
     def _propose(self, body: bytes, done: Callable[[object], None]) -> None:
         self._leading().propose(body, done)
+
+    def _wake(self) -> None:
+        if self._member is not None:
+            self._member.wake()
 
     def _newest_peers(self) -> _Peers:
         """Raft uses the newest peer list in the log, committed or not."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
+from cluster.errors import SnapshotDamaged
+
 if TYPE_CHECKING:
     from cluster.links import Links
 
@@ -41,14 +43,14 @@ class SnapshotSender:
         self._resend_ns = resend_ns
         self._chunks = source.chunks()
         self._offset = 0
-        self._chunk = next(self._chunks, b"")
-        self._next_chunk = next(self._chunks, None)
+        self._chunk = self._read() or b""
+        self._next_chunk = self._read()
         self._sent_ns = 0
         self._is_out = False
 
     def pump(self, now_ns: int) -> None:
         """Send the current chunk, again if it stayed unanswered for long."""
-        if self._is_out and now_ns - self._sent_ns < self._resend_ns:
+        if self.failed or (self._is_out and now_ns - self._sent_ns < self._resend_ns):
             return
         self._is_out = self._links.send(
             self._node_id,
@@ -74,11 +76,18 @@ class SnapshotSender:
         elif self._next_chunk is not None and offset == self._offset + len(self._chunk):
             self._offset = offset
             self._chunk = self._next_chunk
-            self._next_chunk = next(self._chunks, None)
+            self._next_chunk = self._read()
             self._is_out = False
 
     def close(self) -> None:
         self._source.close()
+
+    def _read(self) -> bytes | None:
+        try:
+            return next(self._chunks, None)
+        except SnapshotDamaged:
+            self.failed = True  # the database has outgrown this view of it; the next stream has a new one
+            return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,6 +191,11 @@ class Node:
     def engine(self) -> Any:
         return self.member._engine
 
+    def propose(self, body: bytes) -> None:
+        """Append an entry past the group commit."""
+        self.member.propose(body, lambda result: None)
+        self.member.wake()
+
     def open(self) -> None:
         self.folder = open_folder(self._cluster.path / self.node_id, self.node_id)
         self.store_ = RaftStore(

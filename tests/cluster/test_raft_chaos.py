@@ -125,7 +125,7 @@ async def disturb(cluster: Cluster, witness: Witness, rng: random.Random) -> Non
 
 @pytest.mark.parametrize("seed", range(12))
 def test_chaos(tmp_path: Path, seed: int) -> None:
-    """Partitions, crashes that lose unsynced bytes, delays, drops, duplicates, hand-overs: nothing acknowledged is lost.
+    """Partitions, crashes that lose unsynced bytes, delays, drops, duplicates, hand-overs: nothing is lost.
 
     Election safety, state-machine safety and reads under a lease are checked all the while.
     """

@@ -1,4 +1,4 @@
-"""Points 1 to 3, 5 and 6 of Raft around PySyncObj: durable before acknowledged, no truncation, stale answers, outcomes."""
+"""Points 1 to 3, 5 and 6 around PySyncObj: durable before acknowledged, no truncation, stale answers, outcomes."""
 
 import asyncio
 from typing import Any
@@ -108,7 +108,7 @@ async def test_pipelining_truncates_nothing(cluster: Cluster) -> None:
     cluster.network.sent.clear()
     before = leader.engine.last_index
     for number in range(300):
-        leader.member.propose(b"\x01\x90", lambda result: None)  # an entry of no sets
+        leader.propose(b"\x01\x90")  # an entry of no sets
         if number % 3 == 0:
             await asyncio.sleep(0.0007)
     await cluster.same_everywhere()
@@ -134,9 +134,9 @@ async def test_lost_messages_are_sent_again(cluster: Cluster) -> None:
 async def test_an_answer_of_another_term_is_dropped(cluster: Cluster) -> None:
     """An acknowledgement that was under way since an earlier term must not count for this one."""
     leader = await cluster.form(3)
-    second, third = others(cluster, leader)
+    second, _ = others(cluster, leader)
     cluster.network.partition({leader.node_id})
-    leader.member.propose(b"\x01\x90", lambda result: None)
+    leader.propose(b"\x01\x90")
     await asyncio.sleep(0.05)
     stale = {"type": "append_ack", "term": leader.store.term - 1, "next_index": leader.engine.last_index + 1}
     stale |= {"success": True, "reset": False, "sent_at": leader.clock.now_ns()}
@@ -154,7 +154,7 @@ async def test_an_answer_of_another_term_is_dropped(cluster: Cluster) -> None:
 async def test_an_entry_that_says_nothing_stops_nothing(cluster: Cluster) -> None:
     """An undecodable entry has no effect on any node, and what is behind it is applied."""
     leader = await cluster.form(3)
-    leader.member.propose(b"\x01\xc1 nonsense", lambda result: None)
+    leader.propose(b"\x01\xc1 nonsense")
     await leader.store.commit([Put("a", b"1")])
     await cluster.same_everywhere()
     assert cluster.node("n3").store.get("a").value == b"1"
@@ -195,13 +195,16 @@ async def test_outcomes_of_a_cut_off_leader(cluster: Cluster) -> None:
     cluster.network.partition(set(cluster.nodes) - {leader.node_id})
     sent = asyncio.ensure_future(leader.store.commit([Put("sent", b"1")]))
     await asyncio.sleep(0.01)
+    also_sent = asyncio.ensure_future(leader.store.commit([Put("sent", b"2")]))
+    await asyncio.sleep(0.01)
     gathered = asyncio.ensure_future(leader.store.commit([Put("gathered", b"1")]))
     successor = await cluster.leader(among=set(cluster.nodes) - {leader.node_id})
     await successor.store.commit([Put("other", b"1")])
     with pytest.raises(NoLeader):
         await gathered
-    with pytest.raises(OutcomeUnknown):
-        await sent
+    for write in (sent, also_sent):
+        with pytest.raises(OutcomeUnknown):
+            await write
     with pytest.raises(NoLeader):
         await leader.store.commit([Put("late", b"1")])
     cluster.network.heal()
@@ -219,3 +222,24 @@ async def test_an_overwritten_entry_never_happened(cluster: Cluster) -> None:
     cluster.network.heal()
     with pytest.raises(NoLeader):
         await sent
+
+
+@scenario
+async def test_a_disk_that_fails_stops_its_node_alone(cluster: Cluster) -> None:
+    """The node says so once and takes part no more; the others go on, and know what was acknowledged."""
+    leader = await cluster.form(3)
+    await leader.store.commit([Put("a", b"1")])
+    write = asyncio.ensure_future(leader.store.commit([Put("b", b"1")]))
+    await asyncio.sleep(0)
+    leader.store._journal._fail(OSError(28, "No space left on device"))
+    with pytest.raises((OutcomeUnknown, NoLeader)):
+        await write
+    successor = await cluster.leader(among={node.node_id for node in others(cluster, leader)})
+    assert successor.store.get("a") is not None
+    assert len(leader.failures) == 1
+    with pytest.raises(NoLeader):
+        await leader.store.commit([Put("c", b"1")])
+    leader.crash()
+    leader.failures.clear()
+    await leader.start()
+    await cluster.same_everywhere()

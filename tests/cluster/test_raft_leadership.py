@@ -173,6 +173,25 @@ async def test_a_leader_that_asked_serves_no_more_in_its_term(cluster: Cluster) 
 
 
 @scenario
+async def test_a_leader_serves_once_its_own_entry_is_applied(cluster: Cluster) -> None:
+    """A new leader may not know yet what is committed: no lease and no write before its no-op is applied."""
+    leader = await cluster.form(3)
+    target = others(cluster, leader)[0]
+    cluster.network.drop = lambda source, target_id, message: (
+        source == target.node_id and message["type"] == "append_entries" and bool(message["entries"])
+    )
+    await leader.store.transfer_leadership(target.node_id)
+    await cluster.until(lambda: target.store.role is Role.LEADER)
+    await asyncio.sleep(0.02)
+    assert target.store.role is Role.LEADER
+    assert not target.store.is_ready_leader
+    with pytest.raises(NoLeader):
+        target.store.require_lease()
+    with pytest.raises(NoLeader):
+        await target.store.commit([Put("a", b"1")])
+
+
+@scenario
 async def test_roles_are_told(cluster: Cluster) -> None:
     """on_role_change follows becoming ready and losing leadership; stop and start again work."""
     leader = await cluster.form(3)

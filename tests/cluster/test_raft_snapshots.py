@@ -49,6 +49,7 @@ def test_a_follower_far_behind_gets_a_snapshot(tmp_path: Path) -> None:
         await cluster.same_everywhere()
         await cluster.until(lambda: behind.store.leader_id == "n1")
         await leader.store.transfer_leadership("n3")
+        await cluster.until(lambda: behind.store.is_ready_leader)
         await behind.store.commit([Put("last", b"1")])
         await cluster.same_everywhere()
 
@@ -106,6 +107,47 @@ def test_a_damaged_snapshot_is_refused(tmp_path: Path) -> None:
         await behind.start()
         await cluster.same_everywhere()
         assert damaged
+
+    small(tmp_path, body)
+
+
+def test_a_view_that_was_interrupted_is_replaced(tmp_path: Path) -> None:
+    """The database may have to be mapped anew while a stream is read: another stream follows."""
+
+    async def body(cluster: Cluster) -> None:
+        leader = await cluster.form(3)
+        behind = cluster.node("n3")
+        behind.crash()
+        await fill(leader, 300, size=2000)
+        leader.store._state.flush_now()
+        await fill(leader, 50)
+        interrupted = []
+
+        def interrupt(source: str, target: str, message: dict[str, object]) -> bool:
+            if message["type"] == "snapshot_chunk" and not interrupted:
+                interrupted.extend(reader.close() for reader in list(leader.store._state._snapshots))
+            return False
+
+        cluster.network.drop = interrupt
+        await behind.start()
+        await cluster.same_everywhere()
+        streams = {m["snapshot_id"] for *_, m in cluster.network.sent if m["type"] == "snapshot_chunk"}
+        assert len(streams) == 2
+
+    small(tmp_path, body)
+
+
+def test_the_log_keeps_what_only_memory_holds(tmp_path: Path) -> None:
+    """Entries that LMDB has not taken stay in the log, however many; a crash loses none of them."""
+
+    async def body(cluster: Cluster) -> None:
+        node = await cluster.form(1)
+        await fill(node, 200)
+        assert node.store._state.durable_index < 20
+        node.crash()
+        await node.start()
+        await cluster.leader()
+        assert len(node.store.list("fill/")) == 200
 
     small(tmp_path, body)
 
