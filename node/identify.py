@@ -6,16 +6,22 @@ from engines.common.context import Caller
 from engines.common.plan import Write
 from node.policy import Acl
 from node.tokens.model import SeenToken
+from node.tokens.token_store import is_last_use
 
 
 @dataclass(frozen=True, slots=True)
 class Identified:
-    """A caller whose token is good now. `use_writes` take one use from a use-limited token, with the request's own."""
+    """A caller whose token is good now. `use_writes` take one use from a use-limited token."""
 
     caller: Caller
     acl: Acl
     token: SeenToken | None = None
     use_writes: tuple[Write, ...] = ()
+
+    @property
+    def is_last_use(self) -> bool:
+        """Whether the token ends with this request."""
+        return self.token is not None and is_last_use(self.token)
 
 
 ANONYMOUS = Identified(Caller(), Acl.of(()))

@@ -20,7 +20,7 @@ from cluster.peers import Peer, decode_peers, encode_peers
 from engines.common.crypto import equal, hmac_sha256
 from engines.common.errors import InvalidRequest
 from node.core import Core
-from node.errors import JoinRefused, Sealed
+from node.errors import JoinRefused, Sealed, WrongKey
 from node.join_target import JoinTarget, PendingJoin
 from node.seal_state import (
     ANSWER_PURPOSE,
@@ -42,6 +42,7 @@ CHALLENGE_TTL_MS: Final = 60_000  # the answer follows at once: the joiner asks 
 NODE_ID_CHARS_MAX: Final = 128
 RETRY_JOIN_S: Final = 2.0
 JOIN_TIMEOUT_S: Final = 30.0
+ASK_AGAIN_S: Final = 15.0  # well beyond the time that an admission takes
 
 
 # -- the leader's side
@@ -200,17 +201,15 @@ async def stay_until_admitted(core: Core, target: JoinTarget) -> None:
     """Should the leader have died between its answer and the admission, ask the next one: the answer is idempotent."""
     storage = core.storage
     assert isinstance(storage, RaftStorage)
-    while core.root_key is not None and core.barrier.is_sealed:
-        for _ in range(20):
-            await asyncio.sleep(0.5)
-            if not core.barrier.is_sealed:
-                return
-        root_key = core.root_key
-        if root_key is None:
-            return
+    asked_s = core.sources.monotonic_s()
+    while (root_key := core.root_key) is not None and core.barrier.is_sealed:
+        await asyncio.sleep(0.5)
+        if core.sources.monotonic_s() - asked_s < ASK_AGAIN_S:
+            continue
+        asked_s = core.sources.monotonic_s()
         try:
             await _answer_challenge(core, target, storage, root_key)
-        except JoinRefused as error:
+        except (JoinRefused, WrongKey) as error:
             logger.warning("still waiting to be admitted to the cluster: %s", error)
 
 

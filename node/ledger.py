@@ -14,6 +14,7 @@ from node.tokens.revoker import Revoker
 from node.tokens.tidy import Tidy
 from node.tokens.token_store import TokenStore
 from node.view import MountView, OpenedStore
+from node.wrapping import Wrapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Ledger:
     leases: LeaseManager
     sweeper: Sweeper
     tidy: Tidy
+    wrapping: Wrapping
 
 
 def open_ledger(
@@ -47,4 +49,5 @@ def open_ledger(
     revoker = Revoker(tokens, commit, lambda key: f"{cubbyhole_prefix}{key}/")
     executor = Executor(sources, commit, revoke_in_engine)
     leases = LeaseManager(view, sources, commit, ttls_of, executor, revoker, renew_in_engine)
-    return Ledger(tokens, revoker, leases, Sweeper(leases, revoker, commit), Tidy(tokens, commit))
+    wrapping = Wrapping(tokens, opened, sources, cubbyhole_prefix)
+    return Ledger(tokens, revoker, leases, Sweeper(leases, revoker, commit), Tidy(tokens, commit), wrapping)

@@ -19,7 +19,7 @@ from node.request import WireRequest, json_object
 from node.response import Response, bare
 from node.seal_state import SealConfig
 from node.system.cluster import rfc3339
-from node.unseal import unseal, unseal_by_itself
+from node.unseal import join_by_itself, unseal
 from node.version import BUILD_DATE, VERSION
 
 BODY_BYTES_MAX: Final = 64 * 1024  # of these routes: shares, PEM certificates, nothing larger
@@ -161,7 +161,7 @@ async def _join(core: Core, wire: WireRequest) -> Response:
     async with core.seal_lock:
         await begin_join(core, target)
     if core.seal.is_auto:
-        await unseal_by_itself(core)
+        await join_by_itself(core)
     return bare({"joined": True})
 
 

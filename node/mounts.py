@@ -6,9 +6,10 @@ from typing import Final
 
 import msgpack
 
+from engines.common.context import Sources
 from engines.common.errors import InvalidRequest
 from engines.common.frame import Engine
-from node.sources import Sources, new_uuid
+from node.sources import new_uuid
 
 MOUNTS_KEY: Final = "core/mounts"
 AUTH_KEY: Final = "core/auth"

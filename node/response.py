@@ -45,7 +45,7 @@ def envelope(
     wrap_info: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
     """The documented members in the documented order; what is unset is null, "", false or 0, never left out."""
-    data = answer.data if wrap_info is None else None
+    data = answer.data
     members: dict[str, object] = {
         "request_id": request_id,
         "lease_id": leased.lease_id if leased else "",
@@ -54,7 +54,7 @@ def envelope(
         "data": data,
         "wrap_info": wrap_info,
         "warnings": list(answer.warnings) or None,
-        "auth": auth if wrap_info is None else None,
+        "auth": auth,
         "mount_type": mount_type,
     }
     if answer.repeat_data and data is not None:

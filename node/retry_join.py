@@ -11,7 +11,7 @@ from node.core import Core
 from node.errors import ConfigError, JoinRefused, WrongKey
 from node.join import begin_join
 from node.join_target import JoinTarget
-from node.unseal import unseal_by_itself
+from node.unseal import join_by_itself
 
 logger = logging.getLogger(__name__)
 
@@ -27,22 +27,28 @@ async def retry_join(core: Core) -> None:
     said = ""
     while targets and not core.is_initialized and core.pending_join is None:
         for target in targets:
-            if target.api_address == core.identity.api_address:
-                continue
             try:
-                async with core.seal_lock:
-                    if core.is_initialized or core.pending_join is not None:
-                        break
-                    await begin_join(core, target)
-                if core.seal.is_auto:
-                    await unseal_by_itself(core)
-                logger.info("joining the cluster of %s", target.api_address)
-                break
+                if await _joined(core, target):
+                    return
             except (JoinRefused, WrongKey) as error:
                 if str(error) != said:
                     logger.info("not joined yet: %s", error)
                 said = str(error)
         await asyncio.sleep(PERIOD_S)
+
+
+async def _joined(core: Core, target: JoinTarget) -> bool:
+    """Whether this node is a member now, or a join waits for its key shares."""
+    if target.api_address == core.identity.api_address:
+        return False
+    async with core.seal_lock:
+        if core.is_initialized or core.pending_join is not None:
+            return True
+        await begin_join(core, target)
+    if core.seal.is_auto:
+        await join_by_itself(core)
+    logger.info("joining the cluster of %s", target.api_address)
+    return True
 
 
 def _target(block: RetryJoin) -> JoinTarget:

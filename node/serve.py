@@ -12,7 +12,7 @@ from engines.common.context import Context
 from engines.common.errors import InvalidRequest, PermissionDenied, Unsupported, UnsupportedPath
 from engines.common.frame import Match, Operation
 from engines.common.help import help_for
-from engines.common.plan import LeaseGrant, Plan, TokenGrant, Write
+from engines.common.plan import Answer, LeaseGrant, Plan, TokenGrant, Write
 from node.errors import NoRoute
 from node.identify import ANONYMOUS, Identified
 from node.mounts import Mounted
@@ -20,7 +20,6 @@ from node.request import Request
 from node.response import NO_CONTENT, Leased, Response, bare, envelope, of_envelope
 from node.tokens.answers import auth_block
 from node.tokens.creation import decide_login
-from node.tokens.token_store import is_last_use
 from node.unsealed import Unsealed
 
 # A write that lost a race is planned again from what is there now. Contention on one key clears in a few rounds; the
@@ -34,17 +33,36 @@ async def serve(node: Unsealed, request: Request) -> Response:
     Raises:
         EngineError, NodeError, ClusterError: What node/status.py maps to a refusal.
     """
-    for attempt in range(1, PLAN_ATTEMPTS_MAX + 1):
+    who = await _identify(node, request) if request.token else ANONYMOUS
+    try:
+        for attempt in range(1, PLAN_ATTEMPTS_MAX + 1):
+            try:
+                return await _attempt(node, request, who)
+            except Conflict:
+                if attempt == PLAN_ATTEMPTS_MAX:
+                    raise
+            if who.token is not None and not who.is_last_use:
+                who = await node.identify(request)
+        raise AssertionError("the loop returns or raises")
+    finally:
+        if who.is_last_use and who.token is not None:
+            await node.ledger.revoker.revoke(who.token.key)
+
+
+async def _identify(node: Unsealed, request: Request) -> Identified:
+    """The sender, after one of its uses was taken, if they are limited: first, so that none is ever used twice."""
+    while True:
+        who = await node.identify(request)
+        if not who.use_writes:
+            return who
         try:
-            return await _attempt(node, request)
+            await node.opened.commit("", who.use_writes)
+            return who
         except Conflict:
-            if attempt == PLAN_ATTEMPTS_MAX:
-                raise
-    raise AssertionError("the loop returns or raises")
+            continue
 
 
-async def _attempt(node: Unsealed, request: Request) -> Response:
-    who = await node.identify(request) if request.token else ANONYMOUS
+async def _attempt(node: Unsealed, request: Request, who: Identified) -> Response:
     found = node.router.match(request.path)
     if found is None:
         _require_allowed(node, who, request)
@@ -65,7 +83,7 @@ async def _route(
 
     Nobody without a right on the path learns whether it exists or which field was wrong.
     """
-    context = node.context(mounted, who.caller)
+    context = node.context(mounted, who.caller, request.wrap_ttl_s)
     try:
         match = mounted.engine.table.match(request.operation, below)
     except (Unsupported, UnsupportedPath):
@@ -93,8 +111,8 @@ async def _route(
 class _Granted:
     """What the pipeline adds to a plan: a registered lease or a token, its writes, and what to say of it."""
 
-    writes: Sequence[Write]
-    warnings: Sequence[str]
+    writes: Sequence[Write] = ()
+    warnings: Sequence[str] = ()
     leased: Leased | None = None
     auth: Mapping[str, object] | None = None
 
@@ -102,52 +120,82 @@ class _Granted:
 async def _commit(
     node: Unsealed, request: Request, who: Identified, mounted: Mounted, context: Context, plan: Plan
 ) -> Response:
-    """Make the plan's writes true, with those of the token it used and of what it grants: one entry, all or nothing."""
+    """Make the plan's writes true, with those of what it grants and wraps: one entry, all or nothing."""
     answer = plan.answer
-    granted = _Granted((), (), auth=answer.auth)
     if answer.lease is not None:
-        granted = await _grant_lease(node, request, who, mounted, answer.lease)
-    elif answer.login is not None:
+        return await _commit_lease(node, request, who, mounted, plan, answer.lease)
+    if answer.login is not None:
         granted = _grant_token(node, request, context, mounted, answer.login)
-    more = (*granted.writes, *who.use_writes)
+    else:
+        granted = _Granted(auth=answer.auth, leased=_told_again(answer))
+    response, wrap_writes = _respond(node, request, mounted, answer, granted)
+    more = (*granted.writes, *wrap_writes)
     if plan.writes or more:
         # What committed names what it was based on, so the commit itself is the proof that nothing read was stale.
         await node.opened.commit(node.prefix_of(mounted.mount), plan.writes, more)
-        if who.token is not None and is_last_use(who.token):
-            await node.ledger.revoker.revoke(who.token.key)
-    else:
+    elif not who.use_writes:
         # The gate of design.md, section 2: after everything was read, before anything is said.
         node.store.require_lease()
+    return response
+
+
+async def _commit_lease(
+    node: Unsealed, request: Request, who: Identified, mounted: Mounted, plan: Plan, grant: LeaseGrant
+) -> Response:
+    """The engine has already made the secret, so a lost race registers the lease again and never asks the engine."""
+    if who.is_last_use:
+        raise InvalidRequest("secret cannot be returned; token had one use left, so leased credentials were revoked")
+    for attempt in range(1, PLAN_ATTEMPTS_MAX + 1):
+        registered = await node.ledger.leases.register(
+            grant, path=request.path, mount_uuid=mounted.mount.uuid, holder=who.token
+        )
+        lease = registered.lease
+        leased = Leased(lease_id=lease.lease_id, ttl_s=registered.ttl_s, renewable=lease.renewable)
+        granted = _Granted(registered.writes, registered.warnings, leased=leased)
+        response, wrap_writes = _respond(node, request, mounted, plan.answer, granted)
+        try:
+            await node.opened.commit(node.prefix_of(mounted.mount), plan.writes, (*registered.writes, *wrap_writes))
+        except Conflict:
+            if attempt == PLAN_ATTEMPTS_MAX:
+                raise
+            continue
+        if registered.is_abandoned:
+            # The token ended while the engine worked: the sweeper revokes what was made, and nobody learns the secret.
+            raise PermissionDenied
+        return response
+    raise AssertionError("the loop returns or raises")
+
+
+def _respond(
+    node: Unsealed, request: Request, mounted: Mounted, answer: Answer, granted: _Granted
+) -> tuple[Response, Sequence[Write]]:
+    """The response to give once everything is committed, and the writes that wrapping it takes."""
     if answer.raw is not None:
-        return Response(200, answer.raw.body, answer.raw.content_type)
+        return Response(200, answer.raw.body, answer.raw.content_type), ()
     if answer.bare is not None:
-        return bare(answer.bare)
-    warnings = (*answer.warnings, *granted.warnings)
-    if answer.data is None and granted.auth is None and not warnings:
-        return NO_CONTENT
+        return bare(answer.bare), ()
+    if granted.warnings:
+        answer = replace(answer, warnings=(*answer.warnings, *granted.warnings))
+    is_empty = answer.data is None and granted.auth is None and granted.leased is None and answer.wrap_info is None
+    if is_empty and not answer.warnings:
+        return NO_CONTENT, ()
     members = envelope(
         request.id,
-        replace(answer, warnings=warnings) if granted.warnings else answer,
+        answer,
         mount_type=mounted.mount.type,
         leased=granted.leased,
         auth=granted.auth,
+        wrap_info=answer.wrap_info,
     )
-    return of_envelope(members)
+    if not request.wrap_ttl_s or is_empty or answer.wrap_info is not None:
+        return of_envelope(members), ()
+    wrapped = node.wrapping.wrap(members, request.wrap_ttl_s, request.path)
+    return of_envelope(envelope(request.id, Answer(), wrap_info=wrapped.info)), wrapped.writes
 
 
-async def _grant_lease(
-    node: Unsealed, request: Request, who: Identified, mounted: Mounted, grant: LeaseGrant
-) -> _Granted:
-    registered = await node.ledger.leases.register(
-        grant, path=request.path, mount_uuid=mounted.mount.uuid, holder=who.token
-    )
-    if registered.is_abandoned:
-        # The token ended while the engine worked: the sweeper revokes what was made, and nobody is told the secret.
-        await node.opened.commit("", (), registered.writes)
-        raise PermissionDenied
-    lease = registered.lease
-    leased = Leased(lease_id=lease.lease_id, ttl_s=registered.ttl_s, renewable=lease.renewable)
-    return _Granted(registered.writes, registered.warnings, leased=leased)
+def _told_again(answer: Answer) -> Leased | None:
+    known = answer.known_lease
+    return None if known is None else Leased(lease_id=known.lease_id, ttl_s=known.ttl_s, renewable=known.renewable)
 
 
 def _grant_token(node: Unsealed, request: Request, context: Context, mounted: Mounted, grant: TokenGrant) -> _Granted:

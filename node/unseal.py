@@ -80,6 +80,19 @@ async def unseal_by_itself(core: Core) -> None:
         delay_s = min(delay_s * 2, RETRY_S_MAX)
 
 
+async def join_by_itself(core: Core) -> None:
+    """With auto-unseal, finish the join that has begun; if that fails, forget it, so that it can begin anew.
+
+    Raises:
+        JoinRefused, WrongKey: The leader cannot be reached or says no, or it is another cluster's.
+    """
+    try:
+        await unseal_by_itself(core)
+    finally:
+        if core.is_sealed:
+            core.pending_join = None
+
+
 async def _open(core: Core, keys: SealedKeys) -> None:
     if keys.config.type != core.seal.type:
         raise SealRefused(

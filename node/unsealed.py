@@ -5,6 +5,7 @@ node that has just restarted, serves the first request like the thousandth.
 """
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Final
 
 from cluster.store import Store
@@ -24,6 +25,7 @@ from node.request import Request
 from node.sources import Sources
 from node.tokens.model import Ttls
 from node.view import MountView, OpenedStore
+from node.wrapping import Wrapping
 
 SALT_KEY: Final = "sys/salt"
 
@@ -85,6 +87,11 @@ class Unsealed:
             )
         return self._ledger
 
+    @property
+    def wrapping(self) -> Wrapping:
+        """Response wrapping."""
+        return self.ledger.wrapping
+
     def mounts(self) -> tuple[Mount, ...]:
         """Both tables, as stored."""
         rows: tuple[Mount, ...] = ()
@@ -118,7 +125,7 @@ class Unsealed:
         """Below which the writes of a mount's plans lie."""
         return "" if mount.type in NODE_TYPES else mount.storage_prefix
 
-    def context(self, mounted: Mounted, caller: Caller) -> Context:
+    def context(self, mounted: Mounted, caller: Caller, wrap_ttl_s: int = 0) -> Context:
         """What the engine of this mount may know about one request."""
         mount = mounted.mount
         known = self._contexts.get(mount.path)
@@ -135,7 +142,7 @@ class Unsealed:
             )
             known = self._contexts[mount.path] = (MountView(self.opened, self.prefix_of(mount)), info)
         view, info = known
-        return Context(view=view, mount=info, caller=caller, sources=self.sources)
+        return Context(view=view, mount=info, caller=caller, sources=self.sources, wrap_ttl_s=wrap_ttl_s)
 
     async def identify(self, request: Request) -> Identified:
         """The sender, if its token is good now. Raises PermissionDenied, with one text for every reason."""
@@ -186,12 +193,14 @@ class Unsealed:
         if mounted is None or mounted.engine.renew is None:
             raise InvalidRequest("lease is not renewable")
         plan = await mounted.engine.renew(lease.internal, self.context(mounted, Caller()))
+        prefix = self.prefix_of(mounted.mount)
+        writes = tuple(replace(write, key=prefix + write.key) for write in plan.writes)
         granted = plan.answer.lease
-        if plan.writes:
-            await self.opened.commit(self.prefix_of(mounted.mount), plan.writes)
         if granted is None:
-            return Renewal()
-        return Renewal(ttl_s=granted.ttl_s, max_ttl_s=granted.max_ttl_s, internal=granted.internal or None)
+            return Renewal(writes=writes)
+        return Renewal(
+            ttl_s=granted.ttl_s, max_ttl_s=granted.max_ttl_s, internal=granted.internal or None, writes=writes
+        )
 
     def _mounted_by_uuid(self, uuid: str) -> Mounted | None:
         return next((m for m in self.router.by_path.values() if m.mount.uuid == uuid), None)

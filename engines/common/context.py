@@ -54,8 +54,8 @@ class MountInfo:
 class Caller:
     """Who asks. `token_key` names the token in storage without being the token; empty when unauthenticated.
 
-    `has_sudo`: policy grants sudo on the path of this request (a root token always has it). `token` is the token itself,
-    which only auth/token may answer with; it stays out of every repr.
+    `has_sudo`: policy grants sudo on the path of this request (a root token always has it). `token` is the token
+    itself, which only auth/token may answer with; it stays out of every repr.
     """
 
     token_key: str = ""
@@ -71,9 +71,13 @@ class Caller:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """Everything a handler is handed besides the decoded request."""
+    """Everything a handler is handed besides the decoded request.
+
+    `wrap_ttl_s`: for how long the caller wants the answer wrapped, in seconds; 0 for not at all.
+    """
 
     view: View
     mount: MountInfo
     caller: Caller
     sources: Sources
+    wrap_ttl_s: int = 0

@@ -59,7 +59,7 @@ class KnownLease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenGrant:
-    """What a login earned: the pipeline makes the token (API documentation, "Tokens"). Durations in seconds, 0 unset."""
+    """What a login earned: the pipeline makes the token (API documentation, "Tokens"). Durations in seconds, 0: unset."""
 
     policies: tuple[str, ...]
     display_name: str
@@ -96,6 +96,7 @@ class Answer:
     warnings: tuple[str, ...] = ()
     lease: LeaseGrant | None = None
     known_lease: KnownLease | None = None
+    wrap_info: Mapping[str, object] | None = field(default=None, repr=False)
     login: TokenGrant | None = None
     auth: Mapping[str, object] | None = field(default=None, repr=False)
     raw: RawAnswer | None = None
