@@ -35,7 +35,6 @@ USED_NAMES: Final = (
     "_SyncObj__raftLastApplied",
     "_SyncObj__raftElectionDeadline",
     "_SyncObj__raftMatchIndex",
-    "_SyncObj__raftNextIndex",
     "_SyncObj__noopIDx",
     "_SyncObj__otherNodes",
     "_SyncObj__transferInProgress",
@@ -300,9 +299,6 @@ class Engine:
 
     def match_index(self, node_id: str) -> int:
         return int(self._raft._SyncObj__raftMatchIndex.get(Node(node_id), 0))
-
-    def next_index(self, node_id: str) -> int:
-        return int(self._raft._SyncObj__raftNextIndex.get(Node(node_id), self.last_index + 1))
 
     def term_at(self, index: int) -> int | None:
         """The term of the entry at index; None when the log does not hold it."""

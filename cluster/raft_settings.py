@@ -2,7 +2,10 @@
 
 import time
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+# An entry travels in one frame of the wire (8 MiB), behind up to message_bytes_max of others.
+_MAX_ENTRY_SIZE_LIMIT: Final = 6 << 20
 
 
 class Clock(Protocol):
@@ -41,7 +44,13 @@ class RaftSettings:
     # One append_entries carries at most this and one entry more; so much may be on its way to one follower.
     message_bytes_max: int = 1 << 20
     window_bytes: int = 8 << 20
-    snapshot_chunk_bytes: int = 512 << 10
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for bounds that do not fit together."""
+        if not 1 <= self.max_entry_size <= _MAX_ENTRY_SIZE_LIMIT:
+            raise ValueError(f"max_entry_size must be from 1 to {_MAX_ENTRY_SIZE_LIMIT} bytes")
+        if not 1 <= self.performance_multiplier <= 10:
+            raise ValueError("performance_multiplier must be from 1 to 10")
 
     @property
     def heartbeat_s(self) -> float:
