@@ -29,6 +29,7 @@ from node.forwarding import (
     encode_response,
 )
 from node.join_target import PendingJoin
+from node.leases.sweeper import Sweeper
 from node.request import WireRequest, parse
 from node.response import Response, of_error, refusal
 from node.seal import Seal
@@ -49,6 +50,7 @@ from node.serve import serve
 from node.sources import Sources, new_uuid
 from node.status import KNOWN
 from node.storage import RaftStorage, Storage
+from node.unmount import continue_unmounts
 from node.unsealed import Unsealed
 
 logger = logging.getLogger(__name__)
@@ -94,6 +96,7 @@ class Core:
     active_since_ms: int = field(init=False, default=0)
     seal_lock: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
     _changed: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    _sweeper: Sweeper | None = field(init=False, default=None)
     _was_active: bool = field(init=False, default=False)
     _tasks: set[asyncio.Task[None]] = field(init=False, default_factory=set)
     _detached: set[asyncio.Task[None]] = field(init=False, default_factory=set)
@@ -323,16 +326,29 @@ class Core:
             self._was_active = True
             self.active_since_ms = self.sources.now_ms()
             logger.info("this node is now active")
-            self.spawn(self._advertise())
+            self.spawn(self._take_over())
         elif not self.is_active and self._was_active:
             self._was_active = False
             self.echoes.clear()
             logger.info("this node is no longer active")
+            if self._sweeper is not None:
+                self.spawn_detached(self._sweeper.stop())
+                self._sweeper = None
 
-    async def _advertise(self) -> None:
+    async def _take_over(self) -> None:
+        """What the active node does besides serving: say who it is, end what is due, finish what was interrupted."""
         node = self.unsealed
         if node is None:
             return
+        self._sweeper = node.ledger.sweeper
+        self._sweeper.start()
+        try:
+            await self._advertise(node)
+            await continue_unmounts(node)
+        except (NoLeader, OutcomeUnknown):
+            logger.info("leadership was lost before it was taken up; the next leader does the same again")
+
+    async def _advertise(self, node: Unsealed) -> None:
         record = ActiveNode(
             node_id=self.storage.node_id,
             api_address=self.identity.api_address,
@@ -341,10 +357,7 @@ class Core:
             version=self.identity.version,
             since_ms=self.active_since_ms,
         )
-        try:
-            await node.opened.commit("", [Put(ACTIVE_KEY, record.to_bytes())])
-        except (NoLeader, OutcomeUnknown):
-            logger.info("leadership was lost before it could be advertised")
+        await node.opened.commit("", [Put(ACTIVE_KEY, record.to_bytes())])
 
     async def _echo_while_standby(self) -> None:
         while not self.is_sealed:

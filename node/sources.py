@@ -31,8 +31,8 @@ class Sources(Protocol):
 class SystemSources:
     """The machine's clocks and randomness.
 
-    Random bytes come from a pool that is filled from the kernel a page at a time: a request takes nonces and ids several
-    times, and a system call for each is a tenth of its cost. A byte is given out once and never again.
+    Random bytes come from a pool that is filled from the kernel a page at a time: a request takes nonces and ids
+    several times, and a system call for each is a tenth of its cost. A byte is given out once and never again.
     """
 
     def __init__(self) -> None:

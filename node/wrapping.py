@@ -1,4 +1,4 @@
-"""Response wrapping: an answer is kept in the cubbyhole of a token that can be used once (API documentation, "Wrapping").
+"""Response wrapping: an answer is kept in the cubbyhole of a token that can be used once ("Response wrapping").
 
 Invariant: whoever unwraps commits the token's only use first, naming the record it saw. Of any number of concurrent
 unwraps one commits, and only that one is answered.

@@ -59,7 +59,7 @@ class KnownLease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenGrant:
-    """What a login earned: the pipeline makes the token (API documentation, "Tokens"). Durations in seconds, 0: unset."""
+    """What a login earned: the pipeline makes the token (API documentation, "Tokens"). In seconds, 0 for unset."""
 
     policies: tuple[str, ...]
     display_name: str

@@ -24,7 +24,7 @@ from node.mounts import (
     require_free_path,
     with_mount,
 )
-from node.system.unmount import unmount
+from node.unmount import unmount
 from node.unsealed import NODE_TYPES, Unsealed
 
 RUNNING_VERSION: Final = "v1.18.0+builtin"

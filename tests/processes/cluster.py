@@ -182,7 +182,8 @@ def node_config(folder: Path, name: str, api: int, cluster: int, *, joins: Seque
     seal_block = f'seal "static" {{\n  current_key_id = "test"\n  current_key = "{STATIC_KEY}"\n}}\n' if seal else ""
     return (
         f'storage "raft" {{\n  path = "{folder / name}"\n  node_id = "{name}"\n{blocks}}}\n'
-        f'listener "tcp" {{\n  address = "127.0.0.1:{api}"\n  cluster_address = "127.0.0.1:{cluster}"\n  tls_disable = true\n}}\n'
+        f'listener "tcp" {{\n  address = "127.0.0.1:{api}"\n'
+        f'  cluster_address = "127.0.0.1:{cluster}"\n  tls_disable = true\n}}\n'
         f'{seal_block}api_addr = "http://127.0.0.1:{api}"\ncluster_addr = "https://127.0.0.1:{cluster}"\n'
     )
 

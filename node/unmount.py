@@ -20,6 +20,8 @@ async def unmount(node: Unsealed, mount: Mount, table_key: str) -> None:
     seen = node.opened.get(table_key)
     assert seen is not None, "the tables are written at init"
     rows = tuple(row for row in decode_mounts(seen.value) if row.uuid != mount.uuid)
+    # Revoked first, while the engine can still be asked; what it refuses is dropped with the mount's storage.
+    await node.ledger.leases.revoke_prefix(mount.path, is_forced=False, is_sync=True)
     task = Put(TASKS + mount.uuid, mount.storage_prefix.encode())
     await node.opened.commit("", (Put(table_key, encode_mounts(rows), seen.index), task))
     await _empty(node, task.key, mount.storage_prefix)
