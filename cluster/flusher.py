@@ -12,8 +12,12 @@ from cluster.table import Meta, Table
 
 # LMDB rewrites a page for each key it touches: writes that wait a little for others share pages and one sync.
 FLUSH_BYTES: Final = 4 * 1024 * 1024
-FLUSH_KEYS: Final = 8192
+FLUSH_KEYS: Final = 1024
 FLUSH_AFTER_S: Final = 0.2
+# On a fast disk a flush this long runs on the event loop: the thread would take the interpreter's lock for each key,
+# which under load costs the loop several times what the flush itself does (docs/performance.md).
+INLINE_AVERAGE_S_MAX: Final = 0.015
+INLINE_SLOW_S: Final = 0.100
 
 
 class Flight:

@@ -16,7 +16,7 @@ from cluster.disk import Disk
 from cluster.errors import DataFolderRefused, StorageFailed
 from cluster.journal_files import Batch, Segments
 from cluster.journal_format import RESET, LogEntry, cut_record, entry_record, keep_record
-from cluster.journal_pace import SyncPace
+from cluster.sync_pace import SyncPace
 from cluster.vote import Vote, VoteFile
 
 # Until the first commit is known, PySyncObj counts its own first entry as committed.

@@ -1,12 +1,13 @@
 """The state machine of one node: what the applied Raft entries say, in LMDB and in front of it in memory.
 
-Applying an entry touches memory only. A thread writes what has gathered to LMDB in one synced transaction, together
-with the index it reflects; after a crash the journal replays what LMDB has not seen. `apply` never raises for what
+Applying an entry touches memory only. What has gathered is written to LMDB in one synced transaction, together with
+the index it reflects, in a thread unless the disk is fast; after a crash the journal replays what LMDB has not seen. `apply` never raises for what
 an entry says. All methods belong to the event loop's thread, but for `prepare_import` and reading a snapshot.
 """
 
 import asyncio
 import heapq
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -19,12 +20,13 @@ import lmdb
 
 from cluster import swap
 from cluster.errors import StorageFailed
-from cluster.flusher import Flight, Flusher, is_full
+from cluster.flusher import INLINE_AVERAGE_S_MAX, INLINE_SLOW_S, Flight, Flusher, is_full
 from cluster.keys import behind, names_below
 from cluster.outcome import APPLIED, Applied, Outcome, Rejected, changed_keys, first_conflict
 from cluster.overlay import Overlay
 from cluster.snapshot import SnapshotReader, records, verify
 from cluster.store import Check, Put, Stored, Write
+from cluster.sync_pace import SyncPace
 from cluster.table import Meta, Table
 
 __all__ = ["Applied", "Rejected", "State"]
@@ -44,13 +46,19 @@ class State:
     """
 
     def __init__(
-        self, folder: Path, call_soon: Callable[[Callable[[], None]], object], *, threaded: bool = True
+        self,
+        folder: Path,
+        call_soon: Callable[[Callable[[], None]], object],
+        *,
+        threaded: bool = True,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Open or create `vault.db` in folder; finishes an import that a crash has cut off.
 
         Args:
             call_soon: Runs a function soon on the event loop's thread; is called from the flusher's too.
             threaded: False writes on the calling thread, when an overlay is full or on `flush_now` (the simulation).
+            clock: Seconds, of which only differences count.
 
         Raises:
             DataFolderRefused: The LMDB file is truncated or damaged.
@@ -58,6 +66,8 @@ class State:
         self.on_failed: Callable[[StorageFailed], None] = lambda error: None
         self._folder = folder
         self._threaded = threaded
+        self._clock = clock
+        self._pace = SyncPace(threaded=threaded, average_s_max=INLINE_AVERAGE_S_MAX, slow_s=INLINE_SLOW_S)
         self._failure: StorageFailed | None = None
         self._watchers: list[Callable[[Collection[str]], None]] = []
         self._snapshots: WeakSet[SnapshotReader] = WeakSet()
@@ -239,11 +249,13 @@ class State:
         if self._flight is not None or self._failure is not None or self._applied is self._durable:
             return
         flight = self._take_off()
-        if not self._threaded:
-            flight.write(self._table)
-            self._land(flight)
+        started_s = self._clock()
+        if not self._pace.wants_inline(started_s):
+            self._flusher.submit(flight, self._table, self._land)
             return
-        self._flusher.submit(flight, self._table, self._land)
+        flight.write(self._table)
+        self._pace.note(self._clock(), self._clock() - started_s, inline=True)
+        self._land(flight)
 
     def _take_off(self) -> Flight:
         self._flight = Flight(self._active, self._applied, self._room_for(len(self._active.entries), self._active.size))

@@ -1,4 +1,4 @@
-"""Where the next sync of the journal runs: on the event loop, or in the worker thread.
+"""Where the next write to the disk runs, of the journal and of the state: on the event loop, or in a worker thread.
 
 Handing a sync to a thread and back costs about as much as a sync of a fast disk, and an event loop that waits for a
 slow disk misses heartbeats. So a fast disk is synced inline and a slow one in the thread, by what was measured.
@@ -20,10 +20,17 @@ _FIRST_PROBE_AFTER: Final = 4
 
 
 class SyncPace:
-    """The moving average of sync times, and the decision that follows from it."""
+    """The moving average of sync times, and the decision that follows from it.
 
-    def __init__(self, *, threaded: bool = True) -> None:
+    Inline is chosen while the average is below `average_s_max`, and not for a while after one of `slow_s`.
+    """
+
+    def __init__(
+        self, *, threaded: bool = True, average_s_max: float = INLINE_AVERAGE_S_MAX, slow_s: float = SLOW_S
+    ) -> None:
         self._threaded = threaded
+        self._average_s_max = average_s_max
+        self._slow_s = slow_s
         self._average_s = float("inf")
         self._slow_until = float("-inf")
         self._probe_in = _FIRST_PROBE_AFTER
@@ -34,14 +41,14 @@ class SyncPace:
             return True
         if now_s < self._slow_until:
             return False
-        if self._average_s < INLINE_AVERAGE_S_MAX:
+        if self._average_s < self._average_s_max:
             return True
         self._probe_in -= 1
         return self._probe_in <= 0
 
     def note(self, now_s: float, took_s: float, *, inline: bool) -> None:
         """Learn from a sync that ended at now_s."""
-        if took_s >= SLOW_S:
+        if took_s >= self._slow_s:
             self._slow_until = now_s + SLOW_HOLD_S
         if inline:
             self._probe_in = _PROBE_EVERY
