@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Final
 
 from cluster.entry import encode, encoded_size
@@ -15,6 +16,7 @@ from cluster.raft_settings import RaftSettings
 from cluster.store import Write
 
 NOT_LEADER: Final = "this node is not the active node of the cluster; nothing was written"
+_TOO_SLOW: Final = "the cluster is too slow to take the write; nothing was written"
 _UNKNOWN: Final = "leadership changed or time ran out before the write was confirmed; it may still take effect"
 
 
@@ -35,6 +37,7 @@ class _Waiting:
     writes: Sequence[Write]
     size: int
     answer: asyncio.Future[int]
+    deadline_s: float
     is_sent: bool = False
 
 
@@ -60,6 +63,7 @@ class GroupCommit:
         self._gathered_bytes = 0
         self._in_flight: list[list[_Waiting]] = []
         self._give_up: asyncio.TimerHandle | None = None
+        self._clearing: asyncio.TimerHandle | None = None
 
     async def commit(self, writes: Sequence[Write]) -> int:
         """As Store.commit. The caller has made sure that this node leads."""
@@ -68,19 +72,30 @@ class GroupCommit:
             raise EntryTooLarge(f"the write is over max_entry_size ({self._settings.max_entry_size} bytes)")
         if self._gathered_bytes + size > self._settings.gathered_bytes_max:
             raise NoLeader("too many writes are waiting; nothing was written")
-        waiting = _Waiting(writes, size, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(writes, size, loop.create_future(), loop.time() + self._settings.commit_timeout_s)
+        if self._clearing is None:
+            self._clear_later(loop)
         self._gathered.append(waiting)
         self._gathered_bytes += size
         self._wake()
         try:
-            async with asyncio.timeout(self._settings.commit_timeout_s):
-                return await waiting.answer
-        except TimeoutError:
-            if waiting.is_sent:
-                raise OutcomeUnknown(_UNKNOWN) from None
-            raise NoLeader("the cluster is too slow to take the write; nothing was written") from None
+            return await waiting.answer
         finally:
             waiting.answer.cancel()  # whoever no longer waits is not sent either
+
+    def _clear_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._clearing = loop.call_later(self._settings.commit_timeout_s / 20, self._clear_late, loop)
+
+    def _clear_late(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Tell those whose time is over. One timer for all: a timer for each would cost as much as the commit."""
+        now_s = loop.time()
+        for waiting in (*self._gathered, *chain.from_iterable(self._in_flight)):
+            if waiting.deadline_s <= now_s:
+                _fail(waiting, OutcomeUnknown(_UNKNOWN) if waiting.is_sent else NoLeader(_TOO_SLOW))
+        self._clearing = None
+        if self._gathered or self._in_flight:
+            self._clear_later(loop)
 
     def collect(self) -> None:
         """Propose what has gathered, unless as many entries as may be are on their way."""

@@ -1,7 +1,8 @@
 """The state machine of one node: what the applied Raft entries say, in LMDB and in front of it in memory.
 
 Applying an entry touches memory only. What has gathered is written to LMDB in one synced transaction, together with
-the index it reflects, in a thread unless the disk is fast; after a crash the journal replays what LMDB has not seen. `apply` never raises for what
+the index it reflects, in a thread unless the disk is fast; after a crash the journal replays what LMDB has not
+seen. `apply` never raises for what
 an entry says. All methods belong to the event loop's thread, but for `prepare_import` and reading a snapshot.
 """
 

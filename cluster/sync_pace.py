@@ -8,8 +8,8 @@ from typing import Final
 
 # The hand-over to a thread and back costs about this much when the event loop is busy.
 INLINE_AVERAGE_S_MAX: Final = 0.0003
-# One sync as long as this is felt by every client; for the next while the thread takes them all.
-SLOW_S: Final = 0.020
+# One sync as long as this comes near the time between heartbeats; for the next while the thread takes them all.
+SLOW_S: Final = 0.100
 SLOW_HOLD_S: Final = 10.0
 
 _WEIGHT: Final = 0.2

@@ -213,6 +213,9 @@ class Edge:
         length = request.content_length
         if length is not None and length > self._body_bytes_max:
             raise RequestTooLarge
+        if request.content.is_eof():
+            # It came with the headers, as nearly every body does: nothing to wait for.
+            return request.content.read_nowait()
         if length is not None and length < 65_536:
             async with asyncio.timeout(self.listener.http_read_timeout_s or None):
                 return await request.content.read()

@@ -23,5 +23,9 @@ class Identified:
         """Whether the token ends with this request."""
         return self.token is not None and is_last_use(self.token)
 
+    def is_still(self, token: SeenToken, acl: Acl, client_address: str) -> bool:
+        """Whether this is what would be found again: the same objects are the same records."""
+        return self.token is token and self.acl is acl and self.caller.client_address == client_address
+
 
 ANONYMOUS = Identified(Caller(), Acl.of(()))

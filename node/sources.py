@@ -4,7 +4,6 @@ import hashlib
 import os
 import time
 from typing import Final, Protocol
-from uuid import UUID
 
 from engines.common.context import Sources as EngineSources
 
@@ -13,6 +12,8 @@ _STEADY_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 _POOL_BYTES: Final = 4096
 _POOL_TAKEN_MAX: Final = 16  # nonces and ids; keys are larger and come straight from the kernel
+
+_VARIANT: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 
 class Sources(Protocol):
@@ -81,4 +82,6 @@ class FixedSources:
 
 def new_uuid(sources: EngineSources) -> str:
     """A random UUID (version 4) in its usual spelling."""
-    return str(UUID(bytes=sources.random(16), version=4))
+    raw = sources.random(16).hex()
+    # Written by hand, as each request takes one: version 4 and variant 10 in their places (RFC 9562, 5.4).
+    return f"{raw[:8]}-{raw[8:12]}-4{raw[13:16]}-{_VARIANT[raw[16]]}{raw[17:20]}-{raw[20:]}"

@@ -32,6 +32,8 @@ SALT_KEY: Final = "sys/salt"
 # Engines of the node itself: their records lie at absolute keys, below "sys/" and "core/".
 NODE_TYPES: Final = frozenset({"system", "token"})
 
+KNOWN_MAX: Final = 16_384  # tokens in use at a time; each costs about a kilobyte
+
 _ROOT_DECISION: Final = Decision(allowed=True, root=True, sudo=True)
 
 
@@ -56,6 +58,8 @@ class Unsealed:
         self._node_engine = node_engine
         self._router: Router | None = None
         self._ledger: Ledger | None = None
+        # What the last request of a token was found to be; good for as long as token and policies are the same objects.
+        self._known: dict[str, Identified] = {}
         self._contexts: dict[str, tuple[MountView, MountInfo]] = {}
         store.watch(self._changed)
 
@@ -153,6 +157,9 @@ class Unsealed:
         entry = seen.entry
         tokens.usable(entry, self.sources.now_ms(), request.client_address)
         acl = self.policies.acl(entry.policies)
+        known = self._known.get(request.token)
+        if known is not None and known.is_still(seen, acl, request.client_address):
+            return known
         caller = Caller(
             token_key=seen.key,
             accessor=entry.accessor,
@@ -164,7 +171,12 @@ class Unsealed:
             has_sudo=acl.is_root,
             token=request.token,
         )
-        return Identified(caller, acl, seen, tokens.use_writes(seen) if entry.num_uses else ())
+        who = Identified(caller, acl, seen, tokens.use_writes(seen) if entry.num_uses else ())
+        if not entry.num_uses:
+            if len(self._known) >= KNOWN_MAX:
+                self._known.clear()
+            self._known[request.token] = who
+        return who
 
     def require(self, who: Identified, request: Request, operation: Operation, *, sudo: bool = False) -> Decision:
         """What policy says to this operation on the request's path. Raises PermissionDenied unless it allows it."""
@@ -178,6 +190,7 @@ class Unsealed:
     def forget(self) -> None:
         """Drop every opened record: the node is sealing."""
         self.opened.forget()
+        self._known.clear()
         self._ledger = None
 
     async def _revoke_in_engine(self, lease: Lease) -> None:
