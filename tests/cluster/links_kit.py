@@ -7,16 +7,11 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-import uvloop
-
 from cluster.dialling import Identity, hello
 from cluster.link_limits import LinkLimits
 from cluster.links import TlsLinks
 from cluster.tls import Authority, TlsMaterial, client_context, cluster_id_of, issue, server_context
 from cluster.wire import pack
-
-POLICIES = [asyncio.DefaultEventLoopPolicy(), uvloop.EventLoopPolicy()]
-POLICY_NAMES = ["asyncio", "uvloop"]
 
 
 async def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:

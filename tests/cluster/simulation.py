@@ -18,6 +18,7 @@ from cluster.folder import DataFolder, open_folder
 from cluster.peers import Peer
 from cluster.raft_settings import RaftSettings
 from cluster.raft_store import RaftStore
+from cluster.store import Stored
 
 Message = dict[str, Any]
 
@@ -196,6 +197,12 @@ class Node:
         self.member.propose(body, lambda result: None)
         self.member.wake()
 
+    def stored(self, key: str) -> Stored:
+        """What is at the key, which must be there."""
+        found = self.store.get(key)
+        assert found is not None, f"{self.node_id} has nothing at {key}"
+        return found
+
     def open(self) -> None:
         self.folder = open_folder(self._cluster.path / self.node_id, self.node_id)
         self.store_ = RaftStore(
@@ -217,7 +224,7 @@ class Node:
             self.flush_journal()
         elif not self._sync_runs:
             self._sync_runs = True
-            asyncio.get_running_loop().call_later(delay_s, self._end_sync, self.store_)
+            asyncio.get_running_loop().call_later(delay_s, self._end_sync, self.store)
 
     def _end_sync(self, store: RaftStore) -> None:
         self._sync_runs = False

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-from collections.abc import Iterator
 
 import pytest
 
@@ -10,8 +9,6 @@ from cluster.errors import EntryTooLarge, OutcomeUnknown, PeerUnreachable
 from cluster.link_limits import CALL_FRAME_BYTES_MAX, LinkLimits
 from cluster.tls import issue, new_authority
 from tests.cluster.links_kit import (
-    POLICIES,
-    POLICY_NAMES,
     closed,
     deaf_peer,
     frame,
@@ -22,11 +19,6 @@ from tests.cluster.links_kit import (
 )
 
 AUTHORITY = new_authority("cluster-1")
-
-
-@pytest.fixture(params=POLICIES, ids=POLICY_NAMES)
-def event_loop_policy(request: pytest.FixtureRequest) -> Iterator[asyncio.AbstractEventLoopPolicy]:
-    yield request.param
 
 
 async def test_a_slow_call_holds_up_no_other() -> None:

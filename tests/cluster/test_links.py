@@ -5,7 +5,6 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,8 +16,6 @@ from cluster.links import TlsLinks
 from cluster.tls import TlsMaterial, issue, new_authority
 from cluster.wire import FrameTooLarge
 from tests.cluster.links_kit import (
-    POLICIES,
-    POLICY_NAMES,
     Node,
     chunk,
     deaf_peer,
@@ -51,11 +48,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-@pytest.fixture(params=POLICIES, ids=POLICY_NAMES)
-def event_loop_policy(request: pytest.FixtureRequest) -> Iterator[asyncio.AbstractEventLoopPolicy]:
-    yield request.param
 
 
 async def peer_process(

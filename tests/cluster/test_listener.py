@@ -7,7 +7,6 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,8 +16,6 @@ from cluster.dialling import hello
 from cluster.link_limits import CALL_FRAME_BYTES_MAX, HELLO_BYTES_MAX, RAFT_FRAME_BYTES_MAX, LinkLimits
 from cluster.tls import client_context, issue, new_authority
 from tests.cluster.links_kit import (
-    POLICIES,
-    POLICY_NAMES,
     Node,
     closed,
     frame,
@@ -34,11 +31,6 @@ from tests.cluster.links_kit import (
 AUTHORITY = new_authority("cluster-1")
 N2 = issue(AUTHORITY, "n2")
 HELLO = {"type": "hello", "version": 1, "cluster_id": "cluster-1", "node_id": "n2", "kind": "raft"}
-
-
-@pytest.fixture(params=POLICIES, ids=POLICY_NAMES)
-def event_loop_policy(request: pytest.FixtureRequest) -> Iterator[asyncio.AbstractEventLoopPolicy]:
-    yield request.param
 
 
 async def lives(node: Node) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,12 @@ import pytest
 from cluster.errors import ClusterError, NoLeader
 from cluster.pysyncobj_seams import Role
 from cluster.store import Put
-from tests.cluster.simulation import Cluster, Node, run
+from tests.cluster.simulation import Cluster, Message, Node, run
+
+
+def losing(rng: random.Random, share: float) -> Callable[[str, str, Message], bool]:
+    """A network that loses this share of its messages."""
+    return lambda source, target, message: rng.random() < share
 
 
 class Witness:
@@ -116,7 +122,7 @@ async def disturb(cluster: Cluster, witness: Witness, rng: random.Random) -> Non
                 cluster.network.delay_s = rng.choice(((0.0005, 0.002), (0.001, 0.3), (0.01, 1.0)))
                 cluster.network.duplicate_share = rng.choice((0.0, 0.2))
                 lost = rng.choice((0.0, 0.0, 0.1))
-                cluster.network.drop = lambda source, target, message, lost=lost: rng.random() < lost
+                cluster.network.drop = losing(rng, lost)
             case 8:
                 for node in cluster.leaders()[:1]:
                     handover = asyncio.ensure_future(node.store.transfer_leadership())

@@ -1,7 +1,7 @@
 """Points 1 to 3, 5 and 6 around PySyncObj: durable before acknowledged, no truncation, stale answers, outcomes."""
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
@@ -94,6 +94,16 @@ async def test_all_nodes_lose_power(cluster: Cluster) -> None:
     await cluster.same_everywhere()
 
 
+def noting(cuts: list[str], cut: Callable[[int], None]) -> Callable[[int], None]:
+    """The same cut of a log, noted."""
+
+    def noted(index: int) -> None:
+        cuts.append("cut")
+        cut(index)
+
+    return noted
+
+
 @scenario
 async def test_pipelining_truncates_nothing(cluster: Cluster) -> None:
     """With many entries on their way and messages arriving twice, no log is cut, and no entry is sent twice."""
@@ -101,8 +111,7 @@ async def test_pipelining_truncates_nothing(cluster: Cluster) -> None:
     cuts: list[str] = []
     for node in cluster.nodes.values():
         journal = node.store._journal
-        cut = journal.deleteEntriesFrom
-        journal.deleteEntriesFrom = lambda *at, cut=cut: (cuts.append("cut"), cut(*at))  # type: ignore[method-assign]
+        journal.deleteEntriesFrom = noting(cuts, journal.deleteEntriesFrom)  # type: ignore[method-assign,assignment]
         node.sync_delay_s = lambda: cluster.rng.uniform(0.0, 0.004)
     cluster.network.duplicate_share = 0.5
     cluster.network.sent.clear()
@@ -157,7 +166,7 @@ async def test_an_entry_that_says_nothing_stops_nothing(cluster: Cluster) -> Non
     leader.propose(b"\x01\xc1 nonsense")
     await leader.store.commit([Put("a", b"1")])
     await cluster.same_everywhere()
-    assert cluster.node("n3").store.get("a").value == b"1"
+    assert cluster.node("n3").stored("a").value == b"1"
 
 
 @scenario
@@ -165,7 +174,7 @@ async def test_a_write_on_a_changed_key_is_refused(cluster: Cluster) -> None:
     """seen_index decides at apply, per set: a conflict neither writes nor disturbs the sets it travels with."""
     leader = await cluster.form(3)
     seen = await leader.store.commit([Put("a", b"1")])
-    results: list[Any] = await asyncio.gather(
+    results = await asyncio.gather(
         leader.store.commit([Put("a", b"2", seen_index=seen), Put("b", b"2")]),
         leader.store.commit([Put("a", b"3", seen_index=seen), Put("c", b"3")]),
         leader.store.commit([Check("nothing", 0), Delete("b")]),
@@ -173,7 +182,7 @@ async def test_a_write_on_a_changed_key_is_refused(cluster: Cluster) -> None:
     )
     assert isinstance(results[1], Conflict)
     assert results[1].key == "a"
-    assert leader.store.get("a").value == b"2"
+    assert leader.stored("a").value == b"2"
     assert leader.store.get("b") is None
     assert leader.store.get("c") is None
 

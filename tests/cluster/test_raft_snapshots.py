@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+from cluster.snapshot import SnapshotReader
 from cluster.store import Put
 from tests.cluster.simulation import Cluster, Node, run, scenario
 
@@ -95,7 +96,7 @@ def test_a_damaged_snapshot_is_refused(tmp_path: Path) -> None:
         await fill(leader, 300, size=2000)
         leader.store._state.flush_now()
         await fill(leader, 50)
-        damaged = []
+        damaged: list[bool] = []
 
         def damage(source: str, target: str, message: dict[str, object]) -> bool:
             if message["type"] == "snapshot_chunk" and message["offset"] and not damaged:
@@ -121,11 +122,13 @@ def test_a_view_that_was_interrupted_is_replaced(tmp_path: Path) -> None:
         await fill(leader, 300, size=2000)
         leader.store._state.flush_now()
         await fill(leader, 50)
-        interrupted = []
+        interrupted: list[SnapshotReader] = []
 
         def interrupt(source: str, target: str, message: dict[str, object]) -> bool:
             if message["type"] == "snapshot_chunk" and not interrupted:
-                interrupted.extend(reader.close() for reader in list(leader.store._state._snapshots))
+                for reader in list(leader.store._state._snapshots):
+                    reader.close()
+                    interrupted.append(reader)
             return False
 
         cluster.network.drop = interrupt

@@ -12,12 +12,12 @@ async def test_one_node_serves_alone(cluster: Cluster) -> None:
     """A cluster of one commits, and has its data again after a restart."""
     node = await cluster.form(1)
     index = await node.store.commit([Put("a", b"1")])
-    assert node.store.get("a").index == index
+    assert node.stored("a").index == index
     node.store.require_lease()
     node.crash()
     await node.start()
     await cluster.leader()
-    assert node.store.get("a").value == b"1"
+    assert node.stored("a").value == b"1"
 
 
 @scenario
@@ -39,8 +39,8 @@ async def test_another_leads_after_the_leader_died(cluster: Cluster) -> None:
     await leader.store.commit([Put("a", b"1")])
     leader.crash()
     successor = await cluster.leader(within_s=5)
-    assert successor.store.get("a").value == b"1"
+    assert successor.stored("a").value == b"1"
     await successor.store.commit([Put("b", b"2")])
     await leader.start()
     await cluster.same_everywhere()
-    assert leader.store.get("b").value == b"2"
+    assert leader.stored("b").value == b"2"

@@ -42,7 +42,11 @@ def test_default_policy() -> None:
     length=st.integers(4, 40),
     charsets=st.lists(
         st.tuples(
-            st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=30), st.integers(0, 1)
+            # "${" begins an interpolation, in this dialect's JSON as well, and may then not stand alone.
+            st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=30).filter(
+                lambda text: "${" not in text
+            ),
+            st.integers(0, 1),
         ),
         min_size=1,
         max_size=4,
