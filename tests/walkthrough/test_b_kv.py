@@ -95,7 +95,7 @@ def test_metadata_patch_and_rollback(sr: Cli) -> None:
     assert sr.ok("kv", "rollback", "-version=4", path).rows["version"] == "7"
     assert sr.ok("kv", "get", "-field=n", path).out == "4"
     sr.refused("kv", "rollback", "-version=1", path)
-    sr.refused("kv", "patch", "secret/absent", "n=1", says="Code: 404")
+    sr.refused("kv", "patch", "secret/absent", "n=1", says="No value found")
     sr.ok("kv", "metadata", "patch", "-custom-metadata=owner=b", path)
     metadata = sr.ok("kv", "metadata", "get", "-format=json", path).json["data"]
     assert metadata["custom_metadata"] == {"team": "a", "owner": "b"}
