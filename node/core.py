@@ -199,12 +199,14 @@ class Core:
     async def seal_now(self) -> None:
         """Drop the keys and leave the cluster. Requests that are being worked on end as they can."""
         async with self.seal_lock:
+            was_unsealed = not self.is_sealed
             self._forget_keys()
             for task in list(self._tasks):
                 if task is not asyncio.current_task():
                     task.cancel()
             await self.storage.stop()
-        logger.info("sealed")
+        if was_unsealed:
+            logger.info("sealed")
 
     def _authority(self, root_key: bytes) -> Authority:
         record = self.storage.local_get(JoinRecord.NAME)

@@ -1,16 +1,20 @@
 """`server -dev`: one node in memory, initialised, unsealed, with KV version 2 at secret/. Never for real secrets."""
 
 import dataclasses
+import logging
 import os
 from base64 import b64encode
-from pathlib import Path
 from typing import Final
 
+from node.cli.errors import CliError
 from node.cli.server_options import ServerOptions
+from node.cli.token_helper import token_helper
 from node.config.model import Config
 from node.core import Core
 from node.initialize import InitRequest, initialize
 from node.unseal import unseal
+
+logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S: Final = 30.0
 
@@ -53,7 +57,7 @@ async def start(core: Core, options: ServerOptions) -> list[str]:
 
 
 def _store_token(token: str) -> None:
-    path = Path.home() / ".vault-token"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "w") as file:
-        file.write(token)
+    try:
+        token_helper(os.environ).store(token)
+    except CliError as error:
+        logger.warning("the root token was not stored for the command line: %s", error)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from node.config.listeners import Listener
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 Handle = Callable[[WireRequest], Awaitable[Response]]
 
 _LIST_LINE: Final = re.compile(rb"LIST ([^ ?#\r\n]+)(?:\?([^ #\r\n]*))? (HTTP/1\.[01]\r\n)")
+_LIST: Final = b"LIST "
+_LINE_BYTES_MAX: Final = 8190  # of a request line, as the parser has it
 _HEADERS: Final = {
     "Cache-Control": "no-store",
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
@@ -37,16 +40,19 @@ _KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "LIST", "POST", "PUT", "PATCH"
 class _Protocol(RequestHandler):
     """aiohttp's connection, which answers in this API's words and understands its LIST method.
 
-    The parser under aiohttp knows only the registered methods, and LIST is none. On an idle connection the next bytes
-    begin a request, so there its first line is rewritten to the documented equivalent, GET with list=true.
+    The parser under aiohttp knows only the registered methods, and LIST is none. Where the next bytes begin a request,
+    its first line is rewritten to the documented equivalent, GET with list=true; a body is never touched.
     """
 
-    __slots__ = ("_header_timeout_s", "_header_timer")
+    __slots__ = ("_head_is_open", "_header_timeout_s", "_header_timer", "_held", "_last_body")
 
     def __init__(self, *args: Any, header_timeout_s: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._header_timeout_s = header_timeout_s
         self._header_timer: asyncio.TimerHandle | None = None
+        self._held = b""
+        self._head_is_open = False
+        self._last_body: StreamReader = EMPTY_PAYLOAD
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -57,16 +63,26 @@ class _Protocol(RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        waiter = self._waiter
-        idle = waiter is not None and not waiter.done()
-        if idle and data[:5] == b"LIST ":
-            data = _LIST_LINE.sub(_as_get, data, count=1)
-        super().data_received(data)
-        if idle and waiter is not None:
-            if waiter.done():
-                self._headers_came()
-            elif self._header_timer is None:
+        begins = bool(data) and not self._head_is_open and self._last_body.is_eof()
+        if begins:
+            data, self._held = self._held + data, b""
+            if self._header_timer is None:
                 self._expect_headers()
+            if data.startswith(_LIST) or _LIST.startswith(data):
+                if b"\n" not in data and len(data) < _LINE_BYTES_MAX:
+                    self._held = data
+                    return
+                line = _LIST_LINE.match(data)
+                data = _as_get(line) + data[line.end() :] if line is not None else data
+        count = self._request_count
+        super().data_received(data)
+        if self._request_count != count:
+            # With the message comes its body, which may still be arriving.
+            self._last_body = self._messages[-1][1]
+            self._head_is_open = False
+            self._headers_came()
+        elif begins:
+            self._head_is_open = True
 
     def handle_error(
         self,

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 import orjson
 
 from engines.common.duration import parse_duration_s
+from engines.common.errors import UnsupportedPath
 from engines.common.frame import Operation
 from node.errors import BadRequest, MethodNotAllowed
 from node.paths import canonical_path
@@ -73,13 +74,14 @@ def parse(wire: WireRequest, request_id: str) -> Request:
 
     Raises:
         BadRequest: Path, query, header or JSON is malformed or over a bound.
+        UnsupportedPath: The path is outside the API.
         MethodNotAllowed: The method has no operation.
     """
     operation = _OPERATIONS.get(wire.method)
     if operation is None:
         raise MethodNotAllowed
     if not wire.path.startswith("/v1/"):
-        raise BadRequest("the API lives under /v1/")
+        raise UnsupportedPath
     path = canonical_path(wire.path[4:])
     headers = wire.headers
     query = wire.parsed_query()

@@ -129,8 +129,9 @@ async def _listen(edge: Edge, tls: ssl.SSLContext | None) -> None:
         await edge.start(tls)
     except OSError as error:
         at = edge.listener.address
+        reason = os.strerror(error.errno) if error.errno else error
         raise ConfigError(
-            f"cannot listen on {at}: {error.strerror or error}. Is another process using it? "
+            f"cannot listen on {at}: {reason}. Is another process using it? "
             "Change the listener's address or stop that process"
         ) from None
 

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 def _write(call: Call) -> None:
     name, source = call.args[0].strip().lower(), call.args[1]
-    text = as_text(call.stdin_bytes(), "standard input") if source == "-" else as_text(read_file(source), source)
+    try:
+        text = as_text(call.stdin_bytes(), "standard input") if source == "-" else as_text(read_file(source), source)
+    except UsageError as error:
+        raise CliError(str(error), 2) from None  # as documented for this command
     if not text.strip():
         raise UsageError("the policy is empty")
     with doing("Error uploading policy"):

@@ -60,7 +60,7 @@ class _Internal:
         if not ctx.caller.token_key or found is None or not self._may_see(self._acl(ctx), found[0].mount):
             raise PermissionDenied(
                 "preflight capability check returned 403, please ensure client's policies grant "
-                f'access to path "{request.path}/"'
+                f'access to path "{request.path}/": permission denied'
             )
         mount = found[0].mount
         return Plan(Answer(data={**described(mount), "path": mount.path}))

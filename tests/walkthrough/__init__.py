@@ -1,0 +1,1 @@
+"""The operator's and the application's walkthrough, step by step, against real processes."""
