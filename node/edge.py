@@ -12,8 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aiohttp import web
-from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp import StreamReader, web
 from aiohttp.web_protocol import RequestHandler
 
 from node.config.listeners import Listener
@@ -25,9 +24,8 @@ logger = logging.getLogger(__name__)
 
 Handle = Callable[[WireRequest], Awaitable[Response]]
 
-_LIST_LINE: Final = re.compile(rb"LIST ([^ ?#\r\n]+)(?:\?([^ #\r\n]*))? (HTTP/1\.[01]\r\n)")
-_LIST: Final = b"LIST "
-_LINE_BYTES_MAX: Final = 8190  # of a request line, as the parser has it
+_LINE_BYTES_MAX: Final = 8190  # aiohttp's own bound of a first line
+_LIST_LINE: Final = re.compile(rb"\ALIST ([^ ?#\r\n]+)(?:\?([^ #\r\n]*))? (HTTP/1\.[01]\r\n)")
 _HEADERS: Final = {
     "Cache-Control": "no-store",
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
@@ -40,19 +38,20 @@ _KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "LIST", "POST", "PUT", "PATCH"
 class _Protocol(RequestHandler):
     """aiohttp's connection, which answers in this API's words and understands its LIST method.
 
-    The parser under aiohttp knows only the registered methods, and LIST is none. Where the next bytes begin a request,
-    its first line is rewritten to the documented equivalent, GET with list=true; a body is never touched.
+    The parser under aiohttp knows only the registered methods, and LIST is none. Where a request begins, its first line
+    is rewritten to the documented equivalent, GET with list=true. A request begins where the one before was parsed to
+    its end; whether that one has been answered, or aiohttp waits for the next yet, says nothing about the bytes.
     """
 
-    __slots__ = ("_head_is_open", "_header_timeout_s", "_header_timer", "_held", "_last_body")
+    __slots__ = ("_header_timeout_s", "_header_timer", "_held", "_in_head", "_last_body")
 
     def __init__(self, *args: Any, header_timeout_s: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._header_timeout_s = header_timeout_s
         self._header_timer: asyncio.TimerHandle | None = None
-        self._held = b""
-        self._head_is_open = False
-        self._last_body: StreamReader = EMPTY_PAYLOAD
+        self._held = b""  # the beginning of a first line that may be a LIST
+        self._in_head = False  # a head has begun and is not complete
+        self._last_body: StreamReader | None = None  # of the request parsed last
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -63,26 +62,26 @@ class _Protocol(RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        begins = bool(data) and not self._head_is_open and self._last_body.is_eof()
-        if begins:
-            data, self._held = self._held + data, b""
-            if self._header_timer is None:
+        body = self._last_body
+        in_head = bool(data) and (body is None or body.is_eof())
+        if in_head and not self._in_head and (self._held or data[:1] == b"L"):
+            data = self._held + data
+            if b"\n" not in data and len(data) <= _LINE_BYTES_MAX:
+                self._held = data
                 self._expect_headers()
-            if data.startswith(_LIST) or _LIST.startswith(data):
-                if b"\n" not in data and len(data) < _LINE_BYTES_MAX:
-                    self._held = data
-                    return
-                line = _LIST_LINE.match(data)
-                data = _as_get(line) + data[line.end() :] if line is not None else data
-        count = self._request_count
+                return
+            self._held = b""
+            data = _LIST_LINE.sub(_as_get, data, count=1)
+        parsed = self._request_count
         super().data_received(data)
-        if self._request_count != count:
-            # With the message comes its body, which may still be arriving.
-            self._last_body = self._messages[-1][1]
-            self._head_is_open = False
+        if self._request_count > parsed:
+            self._in_head = False
             self._headers_came()
-        elif begins:
-            self._head_is_open = True
+            if self._messages:
+                self._last_body = self._messages[-1][1]
+        elif in_head:
+            self._in_head = True
+            self._expect_headers()
 
     def handle_error(
         self,
@@ -101,6 +100,8 @@ class _Protocol(RequestHandler):
         return response
 
     def _expect_headers(self) -> None:
+        if self._header_timer is not None:
+            return
         self._header_timer = asyncio.get_running_loop().call_later(self._header_timeout_s, self._headers_are_late)
 
     def _headers_came(self) -> None:

@@ -1,11 +1,11 @@
 """The cluster's own routes: seal, step-down, ha-status, storage/raft/* (API documentation of the same names)."""
 
-import contextlib
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from cluster.errors import MembershipRefused
+from cluster.errors import MembershipRefused, NoLeader
 from engines.common.context import Context
 from engines.common.errors import InvalidRequest
 from engines.common.fields import Kind, body_param
@@ -14,6 +14,8 @@ from engines.common.plan import Answer, Plan
 from node.core import Core
 from node.join import answered, challenge
 from node.storage import RaftStorage
+
+logger = logging.getLogger(__name__)
 
 _PROTOCOL_VERSION: Final = "3"
 
@@ -60,10 +62,17 @@ class _Cluster:
 
     async def step_down(self, request: Nothing, ctx: Context) -> Plan:
         if isinstance(self.core.storage, RaftStorage):
-            # Alone, or nobody has caught up: as documented, the node may win again at once.
-            with contextlib.suppress(MembershipRefused):
-                await self.core.storage.raft.transfer_leadership()
+            # The answer must leave through the node that still leads: one that no longer does may not answer, and
+            # the request would go on to the next leader, to make that one step down too.
+            self.core.spawn_detached(self._hand_over(self.core.storage))
         return Plan()
+
+    async def _hand_over(self, storage: RaftStorage) -> None:
+        try:
+            await storage.raft.transfer_leadership()
+        except (MembershipRefused, NoLeader) as error:
+            # Alone, or nobody has caught up: as documented, the node may win again at once.
+            logger.info("leadership was not handed over: %s", error)
 
     async def ha_status(self, request: Nothing, ctx: Context) -> Plan:
         core, own = self.core, self.core.identity

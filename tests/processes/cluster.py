@@ -117,8 +117,8 @@ class Node:
         self.launch()
         wait_until(self.answers, f"{self.name} answers; its log ends with: {self.log[-2000:]}")
 
-    def launch(self) -> None:
-        """Start the process and do not wait."""
+    def launch(self, before: Callable[[], None] | None = None) -> None:
+        """Start the process and do not wait. `before` runs in it ahead of the program."""
         file = self.folder / f"{self.name}.hcl"
         file.write_text(self.config)
         with (self.folder / f"{self.name}.log").open("ab") as log:
@@ -129,7 +129,21 @@ class Node:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 env={**clean_environment(), **self.environment},
+                preexec_fn=before,
             )
+
+    def refuses(self) -> str:
+        """Start the process, which must end by itself with exit code 1 and one error for the operator: that line."""
+        already = len(self.log)
+        self.launch()
+        assert self.process is not None
+        code = self.process.wait(WAIT_S)
+        self.process = None
+        said = self.log[already:]
+        assert code == 1 and "Traceback" not in said, f"{code}: {said}"
+        errors = [line for line in said.splitlines() if line.startswith("Error: ")]
+        assert len(errors) == 1 and said.rstrip().endswith(errors[0]), said
+        return errors[0]
 
     def answers(self) -> bool:
         """Whether the API answers now. Fails at once when the process has ended."""
@@ -254,6 +268,13 @@ def make_cluster(folder: Path, size: int = 3, *, seal: str = "static") -> Cluste
         joins = [ports[2 * j] for j in range(size) if j != i]
         nodes.append(Node(name, folder, api, cluster, node_config(folder, name, api, cluster, joins=joins, seal=seal)))
     return Cluster(nodes)
+
+
+@contextmanager
+def single(folder: Path) -> Iterator[Cluster]:
+    """A running cluster of one auto-unsealed node, with KV version 2 at secret/."""
+    with cluster(folder, 1) as one:
+        yield one
 
 
 @contextmanager
