@@ -68,6 +68,9 @@ class Role(Enum):
     LEADER = upstream._RAFT_STATE.LEADER
 
 
+_ROLES: Final = {role.value: role for role in Role}  # asked several times per request; calling an Enum is slow
+
+
 class Refusal(Enum):
     """Why PySyncObj did not apply a command."""
 
@@ -238,7 +241,7 @@ class Engine:
 
     @property
     def role(self) -> Role:
-        return Role(self._raft._SyncObj__raftState)
+        return _ROLES[self._raft._SyncObj__raftState]
 
     @property
     def leader_id(self) -> str | None:

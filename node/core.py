@@ -97,7 +97,7 @@ class Core:
     seal_lock: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
     _changed: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _sweeper: Sweeper | None = field(init=False, default=None)
-    _was_active: bool = field(init=False, default=False)
+    _serves: bool = field(init=False, default=False)
     _tasks: set[asyncio.Task[None]] = field(init=False, default_factory=set)
     _detached: set[asyncio.Task[None]] = field(init=False, default_factory=set)
 
@@ -251,7 +251,8 @@ class Core:
                 raise Sealed
             changed = self._changed
             try:
-                if self.is_active:
+                # `_role_changed` keeps this; the gate after each read, and each commit, ask Raft itself.
+                if self._serves:
                     return await serve(node, parse(wire, request_id))
                 return await self._forward(wire, request_id)
             except (NoLeader, PeerUnreachable):
@@ -324,13 +325,13 @@ class Core:
     def _role_changed(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
-        if self.is_active and not self._was_active:
-            self._was_active = True
+        if self.is_active and not self._serves:
+            self._serves = True
             self.active_since_ms = self.sources.now_ms()
             logger.info("this node is now active")
             self.spawn(self._take_over())
-        elif not self.is_active and self._was_active:
-            self._was_active = False
+        elif not self.is_active and self._serves:
+            self._serves = False
             self.echoes.clear()
             logger.info("this node is no longer active")
             if self._sweeper is not None:

@@ -17,6 +17,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from node.config.listeners import Listener
 from node.errors import RequestTimedOut, RequestTooLarge
+from node.quick_response import web_response
 from node.request import WireRequest
 from node.response import Response, of_error, refusal
 
@@ -26,11 +27,6 @@ Handle = Callable[[WireRequest], Awaitable[Response]]
 
 _LINE_BYTES_MAX: Final = 8190  # aiohttp's own bound of a first line
 _LIST_LINE: Final = re.compile(rb"\ALIST ([^ ?#\r\n]+)(?:\?([^ #\r\n]*))? (HTTP/1\.[01]\r\n)")
-_HEADERS: Final = {
-    "Cache-Control": "no-store",
-    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
-    "X-Content-Type-Options": "nosniff",
-}
 _BODILESS: Final = frozenset({"GET", "HEAD", "LIST"})
 _KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "LIST", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -95,7 +91,7 @@ class _Protocol(RequestHandler):
         text = "malformed HTTP request" if status < 500 else "internal error"
         if status >= 500:
             logger.error("the HTTP edge failed: %s", type(exc).__name__)
-        response = _web_response(refusal(status, text))
+        response = web_response(refusal(status, text), None)
         response.force_close()
         return response
 
@@ -193,11 +189,11 @@ class Edge:
         key = id(request)
         self._in_flight[key] = InFlight(task, loop.time() + self._duration_s_max)
         try:
-            return _web_response(await self._answer(request))
+            return web_response(await self._answer(request), request)
         except asyncio.CancelledError:
             if task.cancelling() and self._in_flight[key].deadline_s <= loop.time():
                 task.uncancel()
-                return _web_response(of_error(RequestTimedOut(), ""))
+                return web_response(of_error(RequestTimedOut(), ""), None)
             raise
         finally:
             del self._in_flight[key]
@@ -259,12 +255,3 @@ class Edge:
 
 def _address(request: web.BaseRequest) -> str:
     return request.remote or ""
-
-
-def _web_response(response: Response) -> web.Response:
-    headers = {**_HEADERS, **response.headers} if response.headers else _HEADERS
-    if response.status == 204:
-        return web.Response(status=204, headers=headers)
-    return web.Response(
-        body=response.body, status=response.status, headers={**headers, "Content-Type": response.content_type}
-    )
