@@ -16,8 +16,8 @@ from typing import Final
 
 import pytest
 
-from tests.local_cluster import LocalCluster
-from tests.processes.cluster import ROOT, clean_environment, free_ports
+from tests.local_cluster import LocalCluster, three_ports
+from tests.processes.cluster import ROOT, clean_environment
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
@@ -80,7 +80,8 @@ def _narrow(text: str) -> str:
 def test_the_walkthrough_holds(local: LocalCluster, tmp_path: Path) -> None:
     """Every command after the first block runs, in the order of the page, in one shell, and prints what is shown."""
     page = [step for block in blocks()[1:] for step in steps(local.in_place_of_readme(block))]
-    own_ports = dict(zip(("8300", "8310", "8311", "8320", "8321"), map(str, free_ports(5)), strict=True))
+    dev, a, b = three_ports()
+    own_ports = {"8300": f"{dev}", "8310": f"{a}", "8311": f"{a + 1}", "8320": f"{b}", "8321": f"{b + 1}"}
 
     def placed(text: str) -> str:
         text = text.replace("$PWD/.venv", str(ROOT / ".venv"))
@@ -112,7 +113,7 @@ def run(script: str, folder: Path) -> str:
             start_new_session=True,
         )
         try:
-            shell.wait(180)
+            shell.wait(90)
         finally:
             os.killpg(shell.pid, signal.SIGKILL)
     return output.read_text(errors="replace")
