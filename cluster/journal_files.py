@@ -20,7 +20,7 @@ from cluster.journal_format import Cut, Frame, Keep, LogEntry, Record, Reset, fi
 SEGMENT_BYTES_MAX: Final = 16 * 1024 * 1024
 
 _SUFFIX: Final = ".seg"
-_REMEDY: Final = (
+REMEDY: Final = (
     "Entries that this node has acknowledged may be lost, so it does not start. Restore the file, or remove "
     "the node from the cluster (operator raft remove-peer), empty its data folder and let it join again"
 )
@@ -136,7 +136,7 @@ class Segments:
             numbers.append(int(stem))
         for number, following in pairwise(numbers):
             if following != number + 1:
-                raise DataFolderRefused(f"journal segment {number + 1} is missing in {self._folder}. {_REMEDY}")
+                raise DataFolderRefused(f"journal segment {number + 1} is missing in {self._folder}. {REMEDY}")
         return numbers
 
     def _load_segment(self, number: int, replayed: Replayed, *, is_last: bool) -> None:
@@ -157,7 +157,7 @@ class Segments:
         if not is_last or intact is not None:
             where = f"{segment.path} is damaged at offset {segment.size}"
             proof = "an intact frame follows it" if intact is not None else "a later segment follows it"
-            raise DataFolderRefused(f"{where}, and {proof}, so it had been written whole. {_REMEDY}")
+            raise DataFolderRefused(f"{where}, and {proof}, so it had been written whole. {REMEDY}")
         lost = len(data) - segment.size
         _log.warning("cut a torn write off the journal", file=str(segment.path), offset=segment.size, bytes=lost)
         self._disk.truncate(segment.path, segment.size)
@@ -168,7 +168,7 @@ class Segments:
             try:
                 self._replay_record(record, segment, replayed.entries)
             except ValueError as error:
-                raise DataFolderRefused(f"{segment.path}, offset {segment.size}: {error}. {_REMEDY}") from None
+                raise DataFolderRefused(f"{segment.path}, offset {segment.size}: {error}. {REMEDY}") from None
 
     def _replay_record(self, record: Record, segment: _Segment, entries: list[LogEntry]) -> None:
         match record:

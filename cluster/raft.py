@@ -443,8 +443,8 @@ class RaftMember:
 
     def _take_over(self, node: Node, received: Received) -> None:
         engine = self._engine
-        if received.index <= engine.commit_index:
-            return
+        if received.index <= engine.commit_index or self._log.synced_index < 1:
+            return  # an empty log beside a state that is not would be refused at the next start
         peers = self._machine.install_snapshot()
         # The entry before the last is only there for PySyncObj, which wants two.
         prev = (NO_OP_COMMAND, received.index - 1, received.term)

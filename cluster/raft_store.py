@@ -6,10 +6,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from cluster.disk import Disk, RealDisk
-from cluster.errors import MembershipRefused, NoLeader, StorageFailed
+from cluster.errors import DataFolderRefused, MembershipRefused, NoLeader, StorageFailed
 from cluster.folder import DataFolder
 from cluster.group_commit import NOT_LEADER, GroupCommit
 from cluster.journal import Journal
+from cluster.journal_files import REMEDY
 from cluster.peers import Peer, PeerChange, encode_peers
 from cluster.pysyncobj_seams import NO_OP_COMMAND, Role, change_of, is_membership
 from cluster.raft import RaftMember
@@ -296,6 +297,10 @@ class RaftStore:
         index, raft_term = self._state.applied.index, self._state.applied.raft_term
         if index < 1:
             return
+        if index > 1 and not len(self._journal):
+            raise DataFolderRefused(
+                f"the journal in {self._folder.raft} is missing, although the state is at entry {index}. {REMEDY}"
+            )
         position = index - self._journal[0][1] if len(self._journal) else -1
         if 0 <= position < len(self._journal) and self._journal[position][2] == raft_term:
             return

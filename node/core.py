@@ -409,7 +409,11 @@ async def guarded(answer: Awaitable[Response], request_id: str) -> Response:
     except KNOWN as error:
         return of_error(error, request_id)
     except Exception as error:
-        # The message of an unforeseen error may quote the request, so only its kind and place are logged.
-        where = "".join(traceback.format_tb(error.__traceback__))
-        logger.error("request %s failed: %s\n%s", request_id, type(error).__name__, where)
+        log_unforeseen(f"request {request_id} failed", error)
         return refusal(500, "internal error")
+
+
+def log_unforeseen(what: str, error: BaseException) -> None:
+    """Log a bug. The message of an unforeseen error may quote a secret, so only its kind and place are written."""
+    where = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("%s: %s\n%s", what, type(error).__name__, where)

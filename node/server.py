@@ -28,7 +28,7 @@ from node.config.listeners import Listener
 from node.config.load import load
 from node.config.model import Config
 from node.config.storage import RaftStorage as RaftConfig
-from node.core import Core, NodeIdentity
+from node.core import Core, NodeIdentity, log_unforeseen
 from node.dispatch import dispatch
 from node.edge import Edge
 from node.errors import ConfigError, NodeError
@@ -36,6 +36,7 @@ from node.listener_tls import server_context
 from node.retry_join import retry_join
 from node.seal.registry import seal_from_stanza
 from node.sources import SystemSources
+from node.status import KNOWN
 from node.storage import InmemStorage, RaftStorage, Storage, split_address
 from node.system.engine import node_engines
 from node.unseal import unseal_by_itself
@@ -79,6 +80,14 @@ async def _serve(config: Config, options: ServerOptions) -> int:
         failures.append(reason)
         stop.set()
 
+    def ended(task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, KNOWN):
+            failed(str(error))
+        elif error is not None:
+            log_unforeseen("a task of the server failed", error)
+            failed("an internal error; see the log")
+
     core = Core(
         config=config,
         storage=storage,
@@ -92,7 +101,7 @@ async def _serve(config: Config, options: ServerOptions) -> int:
             started_at_ms=sources.now_ms(),
         ),
         node_engine=node_engines,
-        on_failed=failed,
+        on_failed=lambda reason: failed(f"the storage failed, stopping: {reason}"),
     )
     edges: list[Edge] = []
     loop = asyncio.get_running_loop()
@@ -109,6 +118,8 @@ async def _serve(config: Config, options: ServerOptions) -> int:
         _write_pid(config)
         background = [asyncio.create_task(unseal_by_itself(core))] if core.seal.is_auto else []
         background.append(asyncio.create_task(retry_join(core)))
+        for task in background:
+            task.add_done_callback(ended)
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
@@ -119,7 +130,7 @@ async def _serve(config: Config, options: ServerOptions) -> int:
         await _stop(core, edges)
         _remove_pid(config)
     if failures:
-        print(f"Error: the storage failed, stopping: {failures[0]}", file=sys.stderr)
+        print(f"Error: {failures[0]}", file=sys.stderr)
         return 1
     return 0
 
