@@ -298,6 +298,11 @@ class Core:
         except NoLeader:
             return NOT_LEADER
 
+    def reopen_audit_files(self) -> None:
+        """Let the file audit devices begin new files, as after a rotation (SIGHUP)."""
+        if self.unsealed is not None:
+            self.unsealed.audit.reopen()
+
     # -- leadership --------------------------------------------------------------------------------------------------
 
     def spawn(self, work: Coroutine[None, None, None]) -> None:
@@ -333,6 +338,8 @@ class Core:
         elif not self.is_active and self._serves:
             self._serves = False
             self.echoes.clear()
+            if self.unsealed is not None:
+                self.unsealed.audit.close()
             logger.info("this node is no longer active")
             if self._sweeper is not None:
                 self.spawn_detached(self._sweeper.stop())

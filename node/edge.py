@@ -212,13 +212,15 @@ class Edge:
             except TimeoutError:
                 return refusal(408, "the request body did not arrive in time")
         headers = {name.lower(): value for name, value in request.headers.items()}
+        address, port = _sender(request)
         wire = WireRequest(
             method=method,
             path=path,
             query=query.partition("#")[0],
             headers=headers,
             body=body,
-            client_address=_address(request),
+            client_address=address,
+            client_port=port,
         )
         return await self._handle(wire)
 
@@ -253,5 +255,8 @@ class Edge:
                     entry.task.cancel()
 
 
-def _address(request: web.BaseRequest) -> str:
-    return request.remote or ""
+def _sender(request: web.BaseRequest) -> tuple[str, int]:
+    """Address and port of the other end; "" and 0 on a unix socket."""
+    transport = request.transport
+    name = transport.get_extra_info("peername") if transport is not None else None
+    return (name[0], name[1]) if isinstance(name, tuple) else ("", 0)

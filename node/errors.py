@@ -99,3 +99,7 @@ class RequestTimedOut(NodeError):
 
 class JoinRefused(NodeError):
     """The cluster cannot be joined as things are. The message says what to do."""
+
+
+class AuditFailed(NodeError):
+    """No audit device has recorded the request, or its answer, which is then not given."""

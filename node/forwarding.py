@@ -15,7 +15,8 @@ ECHO: Final = "echo"
 
 def encode_request(wire: WireRequest) -> bytes:
     """The payload of one forwarded request."""
-    row = [FORWARD, wire.method, wire.path, wire.query, dict(wire.headers), wire.body, wire.client_address]
+    sender = (wire.client_address, wire.client_port)
+    row = [FORWARD, wire.method, wire.path, wire.query, dict(wire.headers), wire.body, *sender]
     return bytes(msgpack.packb(row))
 
 
@@ -31,9 +32,15 @@ def decode_payload(payload: bytes) -> tuple[str, list[object]]:
 def decode_request(rest: list[object]) -> WireRequest:
     """The request in a forwarded payload. Raises BadRequest."""
     match rest:
-        case [str(method), str(path), str(query), dict(headers), bytes(body), str(client_address)]:
+        case [str(method), str(path), str(query), dict(headers), bytes(body), str(client_address), int(client_port)]:
             return WireRequest(
-                method=method, path=path, query=query, headers=headers, body=body, client_address=client_address
+                method=method,
+                path=path,
+                query=query,
+                headers=headers,
+                body=body,
+                client_address=client_address,
+                client_port=client_port,
             )
     raise BadRequest("the other node sent a request of another shape; are both of one version?")
 

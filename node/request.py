@@ -20,7 +20,7 @@ JSON_MEMBERS_MAX: Final = 100_000  # members and elements of one body; bounds th
 QUERY_CHARS_MAX: Final = 16_384
 
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_LONG_NUMBER: Final = re.compile(rb"[0-9]{19}")
+LONG_NUMBER: Final = re.compile(rb"[0-9]{19}")
 _BRACKETS: Final = re.compile(rb"[\[\]{}]")
 
 
@@ -34,6 +34,7 @@ class WireRequest:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     client_address: str
+    client_port: int = 0
 
     def parsed_query(self) -> Mapping[str, str]:
         """The query's members. Raises BadRequest."""
@@ -54,6 +55,7 @@ class Request:
     client_address: str
     headers: Mapping[str, str] = field(repr=False)
     raw_body: bytes = field(repr=False)
+    client_port: int = 0
 
 
 _OPERATIONS: Final[Mapping[str, Operation]] = {
@@ -118,6 +120,7 @@ def parse(wire: WireRequest, request_id: str) -> Request:
         client_address=wire.client_address,
         headers=headers,
         raw_body=wire.body,
+        client_port=wire.client_port,
     )
 
 
@@ -128,7 +131,7 @@ def json_object(body: bytes) -> Mapping[str, Any]:
     _bound(body)
     try:
         # orjson turns integers of more than 64 bits into floats, which would change a secret.
-        value = json.loads(body) if _LONG_NUMBER.search(body) else orjson.loads(body)
+        value = json.loads(body) if LONG_NUMBER.search(body) else orjson.loads(body)
     except (ValueError, RecursionError):
         raise BadRequest("error parsing JSON") from None
     if value is None:

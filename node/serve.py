@@ -13,6 +13,7 @@ from engines.common.errors import InvalidRequest, PermissionDenied, Unsupported,
 from engines.common.frame import Match, Operation
 from engines.common.help import help_for
 from engines.common.plan import Answer, LeaseGrant, Plan, TokenGrant, Write
+from node.audit.trail import Trail
 from node.errors import NoRoute
 from node.identify import ANONYMOUS, Identified
 from node.mounts import Mounted
@@ -33,11 +34,24 @@ async def serve(node: Unsealed, request: Request) -> Response:
     Raises:
         EngineError, NodeError, ClusterError: What node/status.py maps to a refusal.
     """
+    if not node.audit.enabled:
+        return await _serve(node, request, None)
+    trail = Trail(node.audit, node.router, request)
+    try:
+        response = await _serve(node, request, trail)
+    except BaseException as error:
+        await trail.refused(error)
+        raise
+    await trail.answered(response)
+    return response
+
+
+async def _serve(node: Unsealed, request: Request, trail: Trail | None) -> Response:
     who = await _identify(node, request) if request.token else ANONYMOUS
     try:
         for attempt in range(1, PLAN_ATTEMPTS_MAX + 1):
             try:
-                return await _attempt(node, request, who)
+                return await _attempt(node, request, who, trail)
             except Conflict:
                 if attempt == PLAN_ATTEMPTS_MAX:
                     raise
@@ -62,7 +76,9 @@ async def _identify(node: Unsealed, request: Request) -> Identified:
             continue
 
 
-async def _attempt(node: Unsealed, request: Request, who: Identified) -> Response:
+async def _attempt(node: Unsealed, request: Request, who: Identified, trail: Trail | None) -> Response:
+    if trail is not None:
+        trail.who = who
     found = node.router.match(request.path)
     if found is None:
         _require_allowed(node, who, request)
@@ -70,16 +86,20 @@ async def _attempt(node: Unsealed, request: Request, who: Identified) -> Respons
     mounted, below = found
     if request.help:
         _require_token(who)
+        if trail is not None:
+            await trail.request(mounted.mount, request.operation)
         return bare(help_for(mounted.engine, mounted.mount.path, below))
-    match, decoded, context = await _route(node, mounted, below, who, request)
+    match, decoded, context, operation = await _route(node, mounted, below, who, request)
+    if trail is not None:
+        await trail.request(mounted.mount, operation)
     plan = await match.route.handler(decoded, context)
     return await _commit(node, request, who, mounted, context, plan)
 
 
 async def _route(
     node: Unsealed, mounted: Mounted, below: str, who: Identified, request: Request
-) -> tuple[Match, Any, Context]:
-    """The route, the typed request and what the engine may know; allowed by policy.
+) -> tuple[Match, Any, Context, Operation]:
+    """The route, the typed request, what the engine may know, and the operation that policy has allowed.
 
     Nobody without a right on the path learns whether it exists or which field was wrong.
     """
@@ -91,7 +111,7 @@ async def _route(
         raise
     route = match.route
     if route.unauthenticated:
-        return match, match.decode(request.body), context
+        return match, match.decode(request.body), context, request.operation
     _require_token(who)
     try:
         decoded = match.decode(request.body)
@@ -104,7 +124,7 @@ async def _route(
     decision = node.require(who, request, operation, sudo=route.sudo)
     if decision.sudo and not who.caller.has_sudo:
         context = replace(context, caller=replace(who.caller, has_sudo=True))
-    return match, decoded, context
+    return match, decoded, context, operation
 
 
 @dataclass(frozen=True, slots=True)

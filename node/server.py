@@ -107,7 +107,7 @@ async def _serve(config: Config, options: ServerOptions) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    loop.add_signal_handler(signal.SIGHUP, core.reopen_audit_files)
     try:
         for listener in config.listeners:
             edge = Edge(listener, partial(dispatch, core, listener))

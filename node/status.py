@@ -22,6 +22,7 @@ from engines.common.errors import (
 )
 from node.errors import (
     AlreadyInitialized,
+    AuditFailed,
     BadRequest,
     BarrierDamaged,
     ConfigError,
@@ -64,6 +65,7 @@ STATUS: Final[Mapping[type[Exception], int]] = {
     Conflict: 500,  # only after the node's own retries: the client may simply ask again
     OutcomeUnknown: 500,  # not 503, which says that nothing happened: the write may yet commit
     RequestTimedOut: 500,
+    AuditFailed: 500,
     NoActiveNode: 500,  # what clients of this API know and retry
     BarrierDamaged: 500,
     ConfigError: 500,

@@ -6,6 +6,7 @@ node that has just restarted, serves the first request like the thousandth.
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from cluster.store import Store
@@ -13,6 +14,7 @@ from engines.common.context import Caller, Context, MountInfo
 from engines.common.errors import InvalidRequest, PermissionDenied
 from engines.common.frame import Engine, Operation
 from engines.registry import engine_for
+from node.audit.broker import Broker
 from node.barrier import Barrier
 from node.config.model import Config
 from node.identify import Identified
@@ -55,6 +57,7 @@ class Unsealed:
         self.sources = sources
         self.opened = OpenedStore(store, barrier)
         self.policies = Policies(self.opened, store)
+        self.audit = Broker(self.opened, store, sources, _own_folders(config))
         self._node_engine = node_engine
         self._router: Router | None = None
         self._ledger: Ledger | None = None
@@ -188,7 +191,8 @@ class Unsealed:
         return decision
 
     def forget(self) -> None:
-        """Drop every opened record: the node is sealing."""
+        """Drop every opened record and close the audit devices: the node is sealing."""
+        self.audit.close()
         self.opened.forget()
         self._known.clear()
         self._ledger = None
@@ -221,3 +225,9 @@ class Unsealed:
     def _changed(self, keys: Collection[str]) -> None:
         if not keys or MOUNTS_KEY in keys or AUTH_KEY in keys:
             self._router = None
+
+
+def _own_folders(config: Config) -> list[Path]:
+    """Where the server keeps its own files: no audit device may write there (CVE-2025-6000)."""
+    folders = (getattr(config.storage, "path", ""), config.plugin_directory)
+    return [Path(folder) for folder in folders if folder]

@@ -59,3 +59,24 @@ def sha256(data: bytes) -> bytes:
 def hkdf_sha256(secret: bytes, info: bytes, size: int = KEY_BYTES, salt: bytes | None = None) -> bytes:
     """Derive `size` bytes (at most 8160) for the purpose that `info` names (RFC 5869)."""
     return HKDF(algorithm=SHA256(), length=size, salt=salt, info=info).derive(secret)
+
+
+class HmacSha256:
+    """HMAC-SHA-256 under one key, for many short inputs: a third of the cost of setting up the key each time."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) > 64:
+            raise ValueError("the key must have at most 64 bytes")
+        block = key.ljust(64, b"\0")  # RFC 2104: the key fills one block of the hash
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def hexdigest(self, data: bytes) -> str:
+        """64 hex digits."""
+        inner = self._inner.copy()
+        inner.update(data)
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        return outer.hexdigest()

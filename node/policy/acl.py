@@ -37,6 +37,7 @@ class _Rule:
     priority: Priority
     bits: int
     limits: Limits | None
+    sources: tuple[tuple[str, int], ...]  # each policy that has a rule of this pattern, and what it grants
 
 
 class Acl:
@@ -64,11 +65,13 @@ class Acl:
         """
         counted = [policy for policy in policies if is_canonical_policy_name(policy.name)]
         merged: dict[str, tuple[int, Limits]] = {}
-        for rule in (rule for policy in counted for rule in policy.rules):
+        sources: dict[str, list[tuple[str, int]]] = {}
+        for name, rule in ((policy.name, rule) for policy in counted for rule in policy.rules):
             pattern = fill(rule.pattern, subject) if is_templated(rule.pattern) else rule.pattern
             if pattern is not None:
                 merged[pattern] = _with(merged.get(pattern), rule)
-        rules = (_compiled(pattern, bits, limits) for pattern, (bits, limits) in merged.items())
+                sources.setdefault(pattern, []).append((name, int(rule.capabilities)))
+        rules = (_compiled(text, bits, limits, sources[text]) for text, (bits, limits) in merged.items())
         return Acl(rules, is_root=any(policy.name == ROOT_NAME for policy in counted))
 
     def check(
@@ -124,6 +127,14 @@ class Acl:
         if self.is_root and is_canonical_path(path):
             return [ROOT_NAME]
         return capability_names(self.capabilities(path))
+
+    def granting(self, operation: Operation, path: str) -> tuple[str, ...]:
+        """Names of the policies that let an allowed operation pass; of root the audit says so itself."""
+        rule = self._for_list(path) if operation == "list" else self._for_path(path)
+        if rule is None:
+            return ()
+        bit = _BIT_OF[operation]
+        return tuple(dict.fromkeys(name for name, bits in rule.sources if bits & bit))
 
     def may_touch_below(self, prefix: str) -> bool:
         """Whether there is any right on anything below a mount, whose path is given with or without its last slash.
@@ -188,9 +199,9 @@ def _with(seen: tuple[int, Limits] | None, rule: PathRule) -> tuple[int, Limits]
     return (bits, limits) if seen is None else (seen[0] | bits, seen[1].merged(limits))
 
 
-def _compiled(text: str, bits: int, limits: Limits) -> _Rule:
+def _compiled(text: str, bits: int, limits: Limits, sources: Sequence[tuple[str, int]]) -> _Rule:
     pattern = Pattern.of(text)
-    return _Rule(pattern, priority_of(pattern), bits, None if limits == NO_LIMITS else limits)
+    return _Rule(pattern, priority_of(pattern), bits, None if limits == NO_LIMITS else limits, tuple(sources))
 
 
 def _reaches(rule: _Rule, mount: Sequence[str]) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from engines.common.frame import Engine, RouteTable
 from node.core import Core
 from node.leases.paths import lease_routes
-from node.system import cluster, internal_ui, mounts, policies, tools, wrapping
+from node.system import audit, cluster, internal_ui, mounts, policies, tools, wrapping
 from node.tokens.paths import token_engine
 
 
@@ -32,6 +32,7 @@ def _system(core: Core) -> Engine:
         *internal_ui.routes(core),
         *tools.routes(core),
         *wrapping.routes(core),
+        *audit.routes(core),
         *lease_routes(core.require_unsealed().ledger.leases),
     )
     return Engine(

@@ -166,7 +166,7 @@ def test_policy(node: FakeNode, sr: Terminal, tmp_path: Path) -> None:
     assert sr("policy", "write", "App", "-", stdin=text).out == "Success! Uploaded policy: app\n"
     assert node.last.json == {"policy": text}
     assert sr("policy", "write", "app", str(tmp_path / "p.hcl")).code == 0
-    assert sr("policy", "write", "app", str(tmp_path / "none")).code == 1
+    assert sr("policy", "write", "app", str(tmp_path / "none")).code == 2
     assert sr("policy", "read", "app").out == text
     missing = sr("policy", "read", "none")
     assert (missing.code, missing.err) == (2, "No policy named: none\n")

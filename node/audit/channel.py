@@ -1,0 +1,223 @@
+"""The way of lines to one sink: those of one turn of the event loop together, in their order, within a bounded time.
+
+A sink that is quick is written on the event loop, because a hand-over to a thread costs more than the write. One that
+may block, or has just been slow, is written by a thread of its own, so that it delays neither requests nor other sinks.
+"""
+
+import asyncio
+import contextlib
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from node.audit.sinks import LinesRefused, Sink
+from node.sources import Sources
+
+logger = logging.getLogger(__name__)
+
+RECORD_TIMEOUT_S: Final = 5.0  # a device that has not taken a record by then counts as failed for it
+QUEUE_BYTES_MAX: Final = 32 * 1024 * 1024  # lines that wait for one blocked device; what is beyond fails at once
+SLOW_WRITE_S: Final = 0.01  # a write that takes longer would show in the tail of every request's latency
+_REOPEN: Final = "reopen"
+_CLOSE: Final = "close"
+QUICK_AGAIN_S: Final = 30.0  # how long after its last slow write a sink is trusted on the event loop again
+
+
+class Record:
+    """The fate of one line over all devices: true with the first that has it, false when the last has failed."""
+
+    __slots__ = ("future", "left")
+
+    def __init__(self, future: "asyncio.Future[bool]", devices: int) -> None:
+        self.future = future
+        self.left = devices
+
+    def succeeded(self) -> None:
+        """A device has it."""
+        if not self.future.done():
+            self.future.set_result(True)
+
+    def failed(self) -> None:
+        """A device will not have it."""
+        self.left -= 1
+        if self.left <= 0 and not self.future.done():
+            self.future.set_result(False)
+
+
+@dataclass(slots=True)
+class _Batch:
+    lines: list[bytes]
+    records: list[Record]
+    size: int = 0
+    deadline: asyncio.TimerHandle | None = None
+    is_late: bool = False
+
+    def fail(self) -> None:
+        for record in self.records:
+            record.failed()
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    error: OSError | None
+    seconds: float
+
+
+class Channel:
+    """One device's queue. All methods are called on the event loop."""
+
+    def __init__(self, name: str, sink: Sink, sources: Sources) -> None:
+        self.name = name
+        self.problem = ""  # why the device fails now; empty while it works
+        self._sink = sink
+        self._sources = sources
+        self._loop = asyncio.get_running_loop()
+        self._lines: list[bytes] = []
+        self._records: list[Record] = []
+        self._waiting_bytes = 0
+        self._outstanding = 0
+        self._worker: queue.SimpleQueue[_Batch | str] | None = None
+        self._slow_at_s = -QUICK_AGAIN_S
+        self._is_late = False
+        self._is_closed = False
+        try:
+            sink.open()
+        except OSError as error:
+            self._note(error)
+
+    def send(self, line: bytes, record: Record | None) -> None:
+        """Take a line; `record` learns what became of it, None when nobody waits for that."""
+        record = record or Record(self._loop.create_future(), 1)
+        if self._is_closed or self._is_late or self._waiting_bytes + len(line) > QUEUE_BYTES_MAX:
+            record.failed()
+            return
+        if not self._lines:
+            self._loop.call_soon(self._flush)
+        self._waiting_bytes += len(line)
+        self._lines.append(line)
+        self._records.append(record)
+
+    def reopen(self) -> None:
+        """Let the sink begin a new file, after everything that was sent before."""
+        self._flush()
+        if self._is_on_loop():
+            self._reopen()
+        else:
+            self._hand_over(_REOPEN)
+
+    def close(self) -> None:
+        """Write what was sent, then close the sink; what comes later fails."""
+        self._flush()
+        self._is_closed = True
+        if self._worker is None:
+            self._sink.close()
+        else:
+            self._worker.put(_CLOSE)
+
+    def _flush(self) -> None:
+        if not self._lines:
+            return
+        batch = _Batch(self._lines, self._records)
+        self._lines, self._records = [], []
+        if self._is_on_loop():
+            self._waiting_bytes = 0
+            self._settle(batch, _written(self._sink, batch.lines, self._sources))
+        else:
+            batch.size = sum(map(len, batch.lines))
+            batch.deadline = self._loop.call_later(RECORD_TIMEOUT_S, self._late, batch)
+            self._hand_over(batch)
+
+    def _is_on_loop(self) -> bool:
+        """Whether the sink is this thread's to use. A worker that has work left keeps it, so that order holds."""
+        if self._outstanding or self._sink.may_block:
+            return False
+        return self._sources.monotonic_s() - self._slow_at_s > QUICK_AGAIN_S
+
+    def _hand_over(self, work: "_Batch | str") -> None:
+        if self._worker is None:
+            self._worker = queue.SimpleQueue()
+            name = f"audit {self.name}"
+            threading.Thread(target=self._work, args=(self._worker,), name=name, daemon=True).start()
+        self._outstanding += 1
+        self._worker.put(work)
+
+    def _work(self, work: "queue.SimpleQueue[_Batch | str]") -> None:
+        """The worker's life. A daemon thread, because one that hangs in a write must not keep the process."""
+        while (item := work.get()) != _CLOSE:
+            if isinstance(item, _Batch):
+                self._tell(self._handled, item, _written(self._sink, item.lines, self._sources))
+            else:
+                self._reopen()
+                self._tell(self._reopened)
+        self._sink.close()
+
+    def _tell(self, callback: Callable[..., None], *arguments: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits for the outcome
+            self._loop.call_soon_threadsafe(callback, *arguments)
+
+    def _reopened(self) -> None:
+        self._outstanding -= 1
+
+    def _handled(self, batch: _Batch, outcome: _Outcome) -> None:
+        self._outstanding -= 1
+        self._waiting_bytes -= batch.size
+        self._is_late = False
+        if batch.deadline is not None:
+            batch.deadline.cancel()
+        self._settle(batch, outcome)
+
+    def _late(self, batch: _Batch) -> None:
+        batch.is_late = self._is_late = True
+        self._note(TimeoutError(0, f"nothing was taken for {RECORD_TIMEOUT_S:.0f} s"))
+        batch.fail()
+
+    def _settle(self, batch: _Batch, outcome: _Outcome) -> None:
+        if outcome.seconds > SLOW_WRITE_S:
+            self._slow_at_s = self._sources.monotonic_s()
+        error = outcome.error
+        self._note(error)
+        if batch.is_late:
+            return
+        if error is None:
+            for record in batch.records:
+                record.succeeded()
+        elif isinstance(error, LinesRefused):
+            for place, record in enumerate(batch.records):
+                if place in error.failed:
+                    record.failed()
+                else:
+                    record.succeeded()
+        else:
+            batch.fail()
+
+    def _reopen(self) -> None:
+        try:
+            self._sink.reopen()
+        except OSError as error:
+            logger.error("audit device %s could not be reopened: %s", self.name, _text_of(error))
+
+    def _note(self, error: OSError | None) -> None:
+        problem = "" if error is None else _text_of(error)
+        if problem and not self.problem:
+            logger.error("audit device %s cannot record: %s", self.name, problem)
+        elif self.problem and not problem:
+            logger.warning("audit device %s records again", self.name)
+        self.problem = problem
+
+
+def _written(sink: Sink, lines: list[bytes], sources: Sources) -> _Outcome:
+    started_s = sources.monotonic_s()
+    try:
+        sink.write(lines)
+    except Exception as error:
+        # Whatever goes wrong, the lines are not recorded, and the thread must live on to take the next ones.
+        problem = error if isinstance(error, OSError) else OSError(0, type(error).__name__)
+        return _Outcome(problem, sources.monotonic_s() - started_s)
+    return _Outcome(None, sources.monotonic_s() - started_s)
+
+
+def _text_of(error: OSError) -> str:
+    return error.strerror or type(error).__name__
