@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from cluster.errors import Conflict
-from engines.common.context import Context
-from engines.common.errors import InvalidRequest, PermissionDenied, Unsupported, UnsupportedPath
+from engines.common.context import Caller, Context
+from engines.common.errors import InvalidRequest, LoginRefused, PermissionDenied, Unsupported, UnsupportedPath
 from engines.common.frame import Match, Operation
 from engines.common.help import help_for
 from engines.common.plan import Answer, LeaseGrant, Plan, TokenGrant, Write
@@ -33,7 +33,7 @@ async def serve(node: Unsealed, request: Request) -> Response:
     Raises:
         EngineError, NodeError, ClusterError: What node/status.py maps to a refusal.
     """
-    who = await _identify(node, request) if request.token else ANONYMOUS
+    who = await _identify(node, request) if request.token and not _is_login(node, request) else ANONYMOUS
     try:
         for attempt in range(1, PLAN_ATTEMPTS_MAX + 1):
             try:
@@ -47,6 +47,14 @@ async def serve(node: Unsealed, request: Request) -> Response:
     finally:
         if who.is_last_use and who.token is not None:
             await node.ledger.revoker.revoke(who.token.key)
+
+
+def _is_login(node: Unsealed, request: Request) -> bool:
+    """A token that has ended must not stand in the way of the login that would replace it, so it is not looked at."""
+    if not request.path.startswith("auth/") or request.help:
+        return False
+    found = node.router.match(request.path)
+    return found is not None and found[0].engine.table.is_unauthenticated(request.operation, found[1])
 
 
 async def _identify(node: Unsealed, request: Request) -> Identified:
@@ -71,17 +79,26 @@ async def _attempt(node: Unsealed, request: Request, who: Identified) -> Respons
     if request.help:
         _require_token(who)
         return bare(help_for(mounted.engine, mounted.mount.path, below))
-    match, decoded, context = await _route(node, mounted, below, who, request)
-    plan = await match.route.handler(decoded, context)
+    typed = request
+    if mounted.engine.fold is not None:
+        below = mounted.engine.fold(below)
+        request = replace(request, path=mounted.mount.path + below)
+    match, decoded, context = await _route(node, mounted, below, who, request, typed)
+    try:
+        plan = await match.route.handler(decoded, context)
+    except LoginRefused as refused:
+        await node.lockout.failed(mounted.mount, refused.alias_name)
+        raise
     return await _commit(node, request, who, mounted, context, plan)
 
 
 async def _route(
-    node: Unsealed, mounted: Mounted, below: str, who: Identified, request: Request
+    node: Unsealed, mounted: Mounted, below: str, who: Identified, request: Request, typed: Request
 ) -> tuple[Match, Any, Context]:
     """The route, the typed request and what the engine may know; allowed by policy.
 
-    Nobody without a right on the path learns whether it exists or which field was wrong.
+    Nobody without a right on the path learns whether it exists or which field was wrong. `typed` is the request with
+    its path as it came: where an engine takes several spellings of a name, policy must allow both.
     """
     context = node.context(mounted, who.caller, request.wrap_ttl_s)
     try:
@@ -91,6 +108,8 @@ async def _route(
         raise
     route = match.route
     if route.unauthenticated:
+        if who is ANONYMOUS:
+            context = replace(context, caller=Caller(client_address=request.client_address))
         return match, match.decode(request.body), context
     _require_token(who)
     try:
@@ -102,6 +121,8 @@ async def _route(
     if operation is Operation.UPDATE and route.exists is not None and not who.acl.is_root:
         operation = Operation.UPDATE if await route.exists(decoded, context) else Operation.CREATE
     decision = node.require(who, request, operation, sudo=route.sudo)
+    if typed.path != request.path:
+        node.require(who, typed, operation, sudo=route.sudo)
     if decision.sudo and not who.caller.has_sudo:
         context = replace(context, caller=replace(who.caller, has_sudo=True))
     return match, decoded, context
@@ -199,11 +220,13 @@ def _told_again(answer: Answer) -> Leased | None:
 
 
 def _grant_token(node: Unsealed, request: Request, context: Context, mounted: Mounted, grant: TokenGrant) -> _Granted:
+    """A token for right credentials. Raises PermissionDenied when their user is locked out."""
+    unlocking = node.lockout.admit(mounted.mount, grant.alias_name)
     now_ms = node.sources.now_ms()
     mount_type = mounted.mount.config.token_type or "default"
     decided = decide_login(grant, context.mount, request.path, now_ms, mount_type=mount_type)
     made = node.ledger.tokens.create_writes(decided.spec)
-    return _Granted(made.writes, decided.warnings, auth=auth_block(made.token, made.entry, now_ms))
+    return _Granted((*made.writes, *unlocking), decided.warnings, auth=auth_block(made.token, made.entry, now_ms))
 
 
 def _require_token(who: Identified) -> None:
