@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from engines.approle import ENGINE as APPROLE
 from engines.common.errors import InvalidRequest
 from engines.common.frame import Engine
 from engines.cubbyhole import ENGINE as CUBBYHOLE
@@ -18,10 +19,10 @@ _ALIASES: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "kv-v2": ("kv", {"version": "2"}),
 }
 _KV_BY_VERSION: Final[Mapping[str, Engine]] = {"1": KV_V1, "2": KV_V2}
-_BY_TYPE: Final[Mapping[str, Engine]] = {"cubbyhole": CUBBYHOLE, "userpass": USERPASS}
+_BY_TYPE: Final[Mapping[str, Engine]] = {"cubbyhole": CUBBYHOLE, "userpass": USERPASS, "approle": APPROLE}
 
 SECRET_ENGINES: Final = (KV_V1, KV_V2, CUBBYHOLE)
-AUTH_METHODS: Final = (USERPASS,)
+AUTH_METHODS: Final = (APPROLE, USERPASS)
 
 
 def mount_type(type: str, options: Mapping[str, str]) -> tuple[str, dict[str, str]]:
