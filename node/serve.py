@@ -12,10 +12,10 @@ from engines.common.context import Caller, Context
 from engines.common.errors import InvalidRequest, LoginRefused, PermissionDenied, Unsupported, UnsupportedPath
 from engines.common.frame import Match, Operation
 from engines.common.help import help_for
-from engines.common.plan import Answer, LeaseGrant, Plan, TokenGrant, Write
+from engines.common.plan import Answer, Check, LeaseGrant, Plan, TokenGrant, Write
 from node.errors import NoRoute
 from node.identify import ANONYMOUS, Identified
-from node.mounts import Mounted
+from node.mounts import AUTH_KEY, Mounted
 from node.request import Request
 from node.response import NO_CONTENT, Leased, Response, bare, envelope, of_envelope
 from node.tokens.answers import auth_block
@@ -222,11 +222,19 @@ def _told_again(answer: Answer) -> Leased | None:
 def _grant_token(node: Unsealed, request: Request, context: Context, mounted: Mounted, grant: TokenGrant) -> _Granted:
     """A token for right credentials. Raises PermissionDenied when their user is locked out."""
     unlocking = node.lockout.admit(mounted.mount, grant.alias_name)
+    mounts = node.opened.get(AUTH_KEY)
+    now = node.router.by_path.get(mounted.mount.path)
+    if mounts is None or now is None or now.mount.uuid != mounted.mount.uuid:
+        raise NoRoute(request.path)
     now_ms = node.sources.now_ms()
     mount_type = mounted.mount.config.token_type or "default"
     decided = decide_login(grant, context.mount, request.path, now_ms, mount_type=mount_type)
     made = node.ledger.tokens.create_writes(decided.spec)
-    return _Granted((*made.writes, *unlocking), decided.warnings, auth=auth_block(made.token, made.entry, now_ms))
+    # Disabling the mount revokes what it issued so far, so nothing may be issued beside it.
+    unchanged = (Check(AUTH_KEY, mounts.index),) if made.writes else ()
+    return _Granted(
+        (*made.writes, *unlocking, *unchanged), decided.warnings, auth=auth_block(made.token, made.entry, now_ms)
+    )
 
 
 def _require_token(who: Identified) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from engines.common.fields import Kind, body_param, path_param
-from engines.common.token_params import TokenFields, TokenParams
+from engines.common.token_params import NO_PARAMS, TokenFields, TokenParams
 
 _NAME = "Name of the role: letters, digits, space, hyphen, underscore and period."
 _CIDRS = "Blocks of addresses that may log in."
@@ -18,12 +18,12 @@ ALIASES: Final[Mapping[str, str]] = {"policies": "token_policies", "period": "to
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
-    """A role as stored. `uid` is new with each creation: what belonged to a deleted role of the same name stays dead."""
+    """A role as stored. `uid` is new with each creation: what belonged to a deleted role of that name stays dead."""
 
     name: str
     uid: str
     role_id: str
-    params: TokenParams = TokenParams()
+    params: TokenParams = NO_PARAMS
     bind_secret_id: bool = True
     secret_id_bound_cidrs: tuple[str, ...] = ()
     secret_id_num_uses: int = 0

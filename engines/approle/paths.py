@@ -295,6 +295,7 @@ def _route(pattern: str, operation: Operation, request: type[Any], handler: Hand
 
 
 _ROLE: Final = "role/:role_name"
+_OF_ACCESSOR: Final = f"{_ROLE}/secret-id-accessor"
 _UPDATE: Final = Operation.UPDATE
 
 TABLE: Final = RouteTable(

@@ -86,6 +86,9 @@ class TokenParams:
         return TokenParams(**dict(zip(TokenParams.__dataclass_fields__, record, strict=True)))
 
 
+NO_PARAMS: Final = TokenParams()
+
+
 def changed_params(old: TokenParams, given: object, aliases: Mapping[str, str]) -> TokenParams:
     """The parameters after a write.
 

@@ -11,7 +11,7 @@ from engines.common.context import Context
 from engines.common.errors import InvalidRequest, LoginRefused, NotFound
 from engines.common.frame import Operation, Route, RouteTable
 from engines.common.plan import Answer, Plan
-from engines.common.token_params import TokenParams, changed_params, grant_of, require_address, warnings_of
+from engines.common.token_params import NO_PARAMS, changed_params, grant_of, require_address, warnings_of
 from engines.userpass import logic, store
 from engines.userpass.model import ALIASES, Login, PasswordWrite, PoliciesWrite, User, UserList, UserPath, UserWrite
 
@@ -25,7 +25,7 @@ async def _exists(request: UserWrite, ctx: Context) -> bool:
 async def _write(request: UserWrite, ctx: Context) -> Plan:
     name = logic.require_name(request.username)
     user, index = await store.read_user(ctx.view, name)
-    params = changed_params(user.params if user else TokenParams(), request, ALIASES)
+    params = changed_params(user.params if user else NO_PARAMS, request, ALIASES)
     password_hash = await _new_hash(request, ctx) or (user.password_hash if user else "")
     if not password_hash:
         raise InvalidRequest("missing password")
