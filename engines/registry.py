@@ -1,15 +1,17 @@
-"""Which secrets engines there are, by the type and options of a mount. A new engine is one line here."""
+"""Which secrets engines and auth methods there are, by type and options of a mount. A new one is one line here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
 
+from engines.approle import ENGINE as APPROLE
 from engines.common.errors import InvalidRequest
 from engines.common.frame import Engine
 from engines.cubbyhole import ENGINE as CUBBYHOLE
 from engines.kv_v1 import ENGINE as KV_V1
 from engines.kv_v2 import ENGINE as KV_V2
+from engines.userpass import ENGINE as USERPASS
 
 # Types that are written differently in a request than they are kept in the mount table.
 _ALIASES: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
@@ -17,9 +19,10 @@ _ALIASES: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "kv-v2": ("kv", {"version": "2"}),
 }
 _KV_BY_VERSION: Final[Mapping[str, Engine]] = {"1": KV_V1, "2": KV_V2}
-_BY_TYPE: Final[Mapping[str, Engine]] = {"cubbyhole": CUBBYHOLE}
+_BY_TYPE: Final[Mapping[str, Engine]] = {"cubbyhole": CUBBYHOLE, "userpass": USERPASS, "approle": APPROLE}
 
 SECRET_ENGINES: Final = (KV_V1, KV_V2, CUBBYHOLE)
+AUTH_METHODS: Final = (APPROLE, USERPASS)
 
 
 def mount_type(type: str, options: Mapping[str, str]) -> tuple[str, dict[str, str]]:

@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from cluster.errors import Conflict
-from engines.common.context import Context
-from engines.common.errors import InvalidRequest, PermissionDenied, Unsupported, UnsupportedPath
+from engines.common.context import Caller, Context
+from engines.common.errors import InvalidRequest, LoginRefused, PermissionDenied, Unsupported, UnsupportedPath
 from engines.common.frame import Match, Operation
 from engines.common.help import help_for
-from engines.common.plan import Answer, LeaseGrant, Plan, TokenGrant, Write
+from engines.common.plan import Answer, Check, LeaseGrant, Plan, TokenGrant, Write
 from node.audit.trail import Trail
 from node.errors import NoRoute
 from node.identify import ANONYMOUS, Identified
-from node.mounts import Mounted
+from node.mounts import AUTH_KEY, Mounted
 from node.request import Request
 from node.response import NO_CONTENT, Leased, Response, bare, envelope, of_envelope
 from node.tokens.answers import auth_block
@@ -47,7 +47,7 @@ async def serve(node: Unsealed, request: Request) -> Response:
 
 
 async def _serve(node: Unsealed, request: Request, trail: Trail | None) -> Response:
-    who = await _identify(node, request) if request.token else ANONYMOUS
+    who = await _identify(node, request) if request.token and not _is_login(node, request) else ANONYMOUS
     try:
         for attempt in range(1, PLAN_ATTEMPTS_MAX + 1):
             try:
@@ -61,6 +61,14 @@ async def _serve(node: Unsealed, request: Request, trail: Trail | None) -> Respo
     finally:
         if who.is_last_use and who.token is not None:
             await node.ledger.revoker.revoke(who.token.key)
+
+
+def _is_login(node: Unsealed, request: Request) -> bool:
+    """A token that has ended must not stand in the way of the login that would replace it, so it is not looked at."""
+    if not request.path.startswith("auth/") or request.help:
+        return False
+    found = node.router.match(request.path)
+    return found is not None and found[0].engine.table.is_unauthenticated(request.operation, found[1])
 
 
 async def _identify(node: Unsealed, request: Request) -> Identified:
@@ -89,19 +97,28 @@ async def _attempt(node: Unsealed, request: Request, who: Identified, trail: Tra
         if trail is not None:
             await trail.request(mounted.mount, request.operation)
         return bare(help_for(mounted.engine, mounted.mount.path, below))
-    match, decoded, context, operation = await _route(node, mounted, below, who, request)
+    typed = request
+    if mounted.engine.fold is not None:
+        below = mounted.engine.fold(below)
+        request = replace(request, path=mounted.mount.path + below)
+    match, decoded, context, operation = await _route(node, mounted, below, who, request, typed)
     if trail is not None:
         await trail.request(mounted.mount, operation)
-    plan = await match.route.handler(decoded, context)
+    try:
+        plan = await match.route.handler(decoded, context)
+    except LoginRefused as refused:
+        await node.lockout.failed(mounted.mount, refused.alias_name)
+        raise
     return await _commit(node, request, who, mounted, context, plan)
 
 
 async def _route(
-    node: Unsealed, mounted: Mounted, below: str, who: Identified, request: Request
+    node: Unsealed, mounted: Mounted, below: str, who: Identified, request: Request, typed: Request
 ) -> tuple[Match, Any, Context, Operation]:
     """The route, the typed request, what the engine may know, and the operation that policy has allowed.
 
-    Nobody without a right on the path learns whether it exists or which field was wrong.
+    Nobody without a right on the path learns whether it exists or which field was wrong. `typed` is the request with
+    its path as it came: where an engine takes several spellings of a name, policy must allow both.
     """
     context = node.context(mounted, who.caller, request.wrap_ttl_s)
     try:
@@ -111,6 +128,8 @@ async def _route(
         raise
     route = match.route
     if route.unauthenticated:
+        if who is ANONYMOUS:
+            context = replace(context, caller=Caller(client_address=request.client_address))
         return match, match.decode(request.body), context, request.operation
     _require_token(who)
     try:
@@ -122,6 +141,8 @@ async def _route(
     if operation is Operation.UPDATE and route.exists is not None and not who.acl.is_root:
         operation = Operation.UPDATE if await route.exists(decoded, context) else Operation.CREATE
     decision = node.require(who, request, operation, sudo=route.sudo)
+    if typed.path != request.path:
+        node.require(who, typed, operation, sudo=route.sudo)
     if decision.sudo and not who.caller.has_sudo:
         context = replace(context, caller=replace(who.caller, has_sudo=True))
     return match, decoded, context, operation
@@ -219,11 +240,21 @@ def _told_again(answer: Answer) -> Leased | None:
 
 
 def _grant_token(node: Unsealed, request: Request, context: Context, mounted: Mounted, grant: TokenGrant) -> _Granted:
+    """A token for right credentials. Raises PermissionDenied when their user is locked out."""
+    unlocking = node.lockout.admit(mounted.mount, grant.alias_name)
+    mounts = node.opened.get(AUTH_KEY)
+    now = node.router.by_path.get(mounted.mount.path)
+    if mounts is None or now is None or now.mount.uuid != mounted.mount.uuid:
+        raise NoRoute(request.path)
     now_ms = node.sources.now_ms()
     mount_type = mounted.mount.config.token_type or "default"
     decided = decide_login(grant, context.mount, request.path, now_ms, mount_type=mount_type)
     made = node.ledger.tokens.create_writes(decided.spec)
-    return _Granted(made.writes, decided.warnings, auth=auth_block(made.token, made.entry, now_ms))
+    # Disabling the mount revokes what it issued so far, so nothing may be issued beside it.
+    unchanged = (Check(AUTH_KEY, mounts.index),) if made.writes else ()
+    return _Granted(
+        (*made.writes, *unlocking, *unchanged), decided.warnings, auth=auth_block(made.token, made.entry, now_ms)
+    )
 
 
 def _require_token(who: Identified) -> None:

@@ -13,6 +13,7 @@ from cluster.store import Store
 from engines.common.context import Caller, Context, MountInfo
 from engines.common.errors import InvalidRequest, PermissionDenied
 from engines.common.frame import Engine, Operation
+from engines.common.plan import TokenGrant
 from engines.registry import engine_for
 from node.audit.broker import Broker
 from node.barrier import Barrier
@@ -20,12 +21,13 @@ from node.config.model import Config
 from node.identify import Identified
 from node.leases.model import Lease, Renewal
 from node.ledger import Ledger, open_ledger
+from node.lockout import Lockout
 from node.mounts import AUTH_KEY, MOUNTS_KEY, Mount, Mounted, Router, decode_mounts
 from node.policies import Policies
 from node.policy import Decision
 from node.request import Request
 from node.sources import Sources
-from node.tokens.model import Ttls
+from node.tokens.model import TokenEntry, Ttls
 from node.view import MountView, OpenedStore
 from node.wrapping import Wrapping
 
@@ -63,6 +65,7 @@ class Unsealed:
         self._ledger: Ledger | None = None
         # What the last request of a token was found to be; good for as long as token and policies are the same objects.
         self._known: dict[str, Identified] = {}
+        self._lockout: Lockout | None = None
         self._contexts: dict[str, tuple[MountView, MountInfo]] = {}
         store.watch(self._changed)
 
@@ -78,14 +81,12 @@ class Unsealed:
     def ledger(self) -> Ledger:
         """Tokens and leases. Their salt is made at init and never changes."""
         if self._ledger is None:
-            salt = self.opened.get(SALT_KEY)
-            if salt is None:
-                raise LookupError("the token salt has not been replicated to this node yet")
+            salt = self._salt()
             cubbyhole = next(mount for mount in self.mounts() if mount.type == "cubbyhole")
             self._ledger = open_ledger(
                 self.opened,
                 self.sources,
-                salt.value,
+                salt,
                 self.barrier,
                 self.ttls_of,
                 cubbyhole.storage_prefix,
@@ -98,6 +99,19 @@ class Unsealed:
     def wrapping(self) -> Wrapping:
         """Response wrapping."""
         return self.ledger.wrapping
+
+    @property
+    def lockout(self) -> Lockout:
+        """Who is locked out after failed logins."""
+        if self._lockout is None:
+            self._lockout = Lockout(self.config, self.opened, self.sources, self._salt())
+        return self._lockout
+
+    def _salt(self) -> bytes:
+        salt = self.opened.get(SALT_KEY)
+        if salt is None:
+            raise LookupError("the token salt has not been replicated to this node yet")
+        return salt.value
 
     def mounts(self) -> tuple[Mount, ...]:
         """Both tables, as stored."""
@@ -196,6 +210,7 @@ class Unsealed:
         self.opened.forget()
         self._known.clear()
         self._ledger = None
+        self._lockout = None
 
     async def _revoke_in_engine(self, lease: Lease) -> None:
         mounted = self._mounted_by_uuid(lease.mount_uuid)
@@ -218,6 +233,20 @@ class Unsealed:
         return Renewal(
             ttl_s=granted.ttl_s, max_ttl_s=granted.max_ttl_s, internal=granted.internal or None, writes=writes
         )
+
+    async def renew_login(self, entry: TokenEntry) -> TokenGrant:
+        """What the auth method that made a token grants it today. Raises InvalidRequest when it must not be renewed."""
+        found = self.router.match(entry.path)
+        if found is None or not found[0].mount.is_auth:
+            raise InvalidRequest("the auth method of this token is gone, not renewing")
+        mounted, _ = found
+        if mounted.engine.renew is None:
+            raise InvalidRequest("lease is not renewable")
+        caller = Caller(entity_id=entry.entity_id, policies=entry.policies)
+        plan = await mounted.engine.renew(entry.internal, self.context(mounted, caller))
+        if plan.answer.login is None:
+            raise InvalidRequest("lease is not renewable")
+        return plan.answer.login
 
     def _mounted_by_uuid(self, uuid: str) -> Mounted | None:
         return next((m for m in self.router.by_path.values() if m.mount.uuid == uuid), None)

@@ -43,3 +43,14 @@ class UnsupportedPath(EngineError):
 
     def __init__(self, message: str = "unsupported path") -> None:
         super().__init__(message)
+
+
+class LoginRefused(InvalidRequest):
+    """Credentials that are wrong. `alias_name` is who they were for, which is what failures are counted by.
+
+    An engine raises it for an unknown name as for a wrong secret: same text, same alias, same work.
+    """
+
+    def __init__(self, message: str, alias_name: str) -> None:
+        super().__init__(message)
+        self.alias_name = alias_name

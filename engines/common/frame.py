@@ -114,6 +114,7 @@ class RouteTable:
                 p for p in self.patterns if p.text.split("/", 1)[0] == first or p.text[:1] in (":", "*")
             )
         self._others = tuple(p for p in self.patterns if p.text[:1] in (":", "*"))
+        self.has_unauthenticated = any(route.unauthenticated for route in routes)
 
     def match(self, operation: Operation, path: str) -> Match:
         """The route for a path below the mount (no leading slash, no trailing one).
@@ -138,6 +139,15 @@ class RouteTable:
             raise Unsupported
         raise UnsupportedPath
 
+    def is_unauthenticated(self, operation: Operation, path: str) -> bool:
+        """Whether the request is served without a token."""
+        if not self.has_unauthenticated:
+            return False
+        try:
+            return self.match(operation, path).route.unauthenticated
+        except (Unsupported, UnsupportedPath):
+            return False
+
 
 def _specificity(pattern: str) -> tuple[tuple[int, str], ...]:
     """Literal, then one segment, then the pattern's end, then a rest: "a", "a/*x/tune" and "a/*x" in this order."""
@@ -149,7 +159,9 @@ def _specificity(pattern: str) -> tuple[tuple[int, str], ...]:
 class Engine:
     """One kind of secrets engine or auth method: what `registry.py` lists and a mount runs.
 
-    `renew` and `revoke` act on a lease the engine granted, from its `internal` bytes. `on_mount` may prepare storage.
+    `renew` and `revoke` act on a lease the engine granted, from its `internal` bytes; an auth method's `renew` answers
+    with the TokenGrant of today for the token of an earlier login. `fold` gives the one spelling of a path below the
+    mount where the engine takes several for the same name: policy sees it as well (CVE-2026-89322).
     """
 
     type: str
@@ -159,3 +171,4 @@ class Engine:
     table: RouteTable
     revoke: Callable[[bytes, Context], Awaitable[Plan]] | None = None
     renew: Callable[[bytes, Context], Awaitable[Plan]] | None = None
+    fold: Callable[[str], str] | None = None

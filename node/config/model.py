@@ -55,6 +55,7 @@ class Config(Stanza):
     max_lease_ttl_s: int = setting(2_764_800, duration, key="max_lease_ttl")
     default_max_request_duration_s: int = setting(90, duration, key="default_max_request_duration")
     detect_deadlocks: tuple[str, ...] = setting((), texts)
+    disable_user_lockout: bool = setting(False, flag, env="VAULT_DISABLE_USER_LOCKOUT")
     raw_storage_endpoint: bool = setting(False, flag)
     introspection_endpoint: bool = setting(False, flag)
     ui: bool = setting(False, flag, env="VAULT_UI")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from engines.common.frame import Engine, RouteTable
 from node.core import Core
 from node.leases.paths import lease_routes
-from node.system import audit, cluster, internal_ui, mounts, policies, tools, wrapping
+from node.system import audit, cluster, internal_ui, locked_users, mounts, policies, tools, wrapping
 from node.tokens.paths import token_engine
 
 
@@ -30,6 +30,7 @@ def _system(core: Core) -> Engine:
         *mounts.routes(core),
         *policies.routes(core),
         *internal_ui.routes(core),
+        *locked_users.routes(core),
         *tools.routes(core),
         *wrapping.routes(core),
         *audit.routes(core),
@@ -45,5 +46,6 @@ def _system(core: Core) -> Engine:
 
 
 def _token(core: Core) -> Engine:
-    ledger = core.require_unsealed().ledger
-    return token_engine(ledger.tokens, ledger.revoker, ledger.tidy)
+    node = core.require_unsealed()
+    ledger = node.ledger
+    return token_engine(ledger.tokens, ledger.revoker, ledger.tidy, node.renew_login)

@@ -12,6 +12,7 @@ from engines.common.fields import Kind, body_param, path_param
 from engines.common.frame import Operation, Route
 from engines.common.plan import Answer, Plan, Put
 from node.core import Core
+from node.lockout import lockout_answer, tuned_lockout
 from node.mounts import (
     AUTH_KEY,
     MOUNTS_KEY,
@@ -121,7 +122,7 @@ def _optional(config: MountConfig) -> dict[str, object]:
     if config.listing_visibility:
         shown["listing_visibility"] = config.listing_visibility
     if config.user_lockout:
-        shown["user_lockout_config"] = dict(config.user_lockout)
+        shown["user_lockout_config"] = lockout_answer(config.user_lockout)
     return shown
 
 
@@ -166,8 +167,8 @@ _CONFIG_KINDS: Final[Mapping[str, str]] = {
 }
 
 
-def configured(config: MountConfig, given: Mapping[str, Any], max_s: int) -> MountConfig:
-    """The config with what was given. Raises InvalidRequest."""
+def configured(mount_type: str, config: MountConfig, given: Mapping[str, Any], max_s: int) -> MountConfig:
+    """The config of a mount of this type with what was given. Raises InvalidRequest."""
     changes: dict[str, Any] = {}
     for name in ("default_lease_ttl", "max_lease_ttl"):
         if given.get(name) is not None:
@@ -187,8 +188,8 @@ def configured(config: MountConfig, given: Mapping[str, Any], max_s: int) -> Mou
             value = value in (True, "true", "1", 1)
         changes[name] = value
     lockout = given.get("user_lockout_config")
-    if isinstance(lockout, Mapping):
-        changes["user_lockout"] = {str(key): str(value) for key, value in lockout.items()}
+    if isinstance(lockout, Mapping) and lockout:
+        changes["user_lockout"] = tuned_lockout(mount_type, config.user_lockout, lockout)
     changed = replace(config, **changes)
     if changed.listing_visibility not in _VISIBILITIES:
         raise InvalidRequest("invalid listing_visibility: use unauth or hidden")
@@ -261,7 +262,7 @@ class _Table:
             seal_wrap=request.seal_wrap,
             external_entropy_access=request.external_entropy_access,
             options=kept,
-            config=configured(MountConfig(), given, max_s),
+            config=configured(engine_type, MountConfig(), given, max_s),
         )
         return await self._put(ctx, mount)
 
@@ -269,7 +270,7 @@ class _Table:
         mount = self.find(request.path)
         given = {name: getattr(request, name) for name in TuneMount.__dataclass_fields__ if name != "path"}
         _, max_s = self.node().system_ttls()
-        changed = replace(mount, config=configured(mount.config, given, max_s))
+        changed = replace(mount, config=configured(mount.type, mount.config, given, max_s))
         if request.description is not None:
             changed = replace(changed, description=request.description)
         if request.options is not None:

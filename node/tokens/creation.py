@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from engines.common.cidrs import networks
 from engines.common.context import Caller, MountInfo
 from engines.common.errors import InvalidRequest, PermissionDenied
 from engines.common.fields import Kind, body_param, path_param
 from engines.common.plan import TokenGrant
-from node.tokens.logic import End, display_name, end_of, least_max, matches_any, networks, policy_names
+from node.tokens.logic import End, display_name, end_of, least_max, matches_any, policy_names
 from node.tokens.model import DEFAULT, ROOT, SeenToken, TokenSpec, TokenType, Ttls
 from node.tokens.roles import TokenRole, asked_type
 

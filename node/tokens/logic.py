@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from typing import Final
 
 from engines.common.duration import format_go
@@ -130,27 +128,3 @@ def base62_id(random: bytes) -> str:
         number, digit = divmod(number, 62)
         chars.append(_BASE62[digit])
     return "".join(chars)
-
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-@lru_cache(maxsize=4096)
-def networks(cidrs: tuple[str, ...]) -> tuple[Network, ...]:
-    """The networks of a list of CIDR blocks or addresses. Raises InvalidRequest."""
-    try:
-        return tuple(ipaddress.ip_network(cidr.strip(), strict=False) for cidr in cidrs)
-    except ValueError:
-        raise InvalidRequest("a bound CIDR is not a network or an address") from None
-
-
-@lru_cache(maxsize=65536)
-def is_within(address: str, cidrs: tuple[str, ...]) -> bool:
-    """Whether a client's address lies in one of the blocks. An address that is none lies nowhere."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped  # a dual-stack listener reports IPv4 clients this way
-    return any(ip.version == network.version and ip in network for network in networks(cidrs))

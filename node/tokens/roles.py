@@ -9,11 +9,12 @@ from typing import Any, Final, TypeVar
 
 import msgpack
 
+from engines.common.cidrs import networks
 from engines.common.context import View
 from engines.common.errors import InvalidRequest
 from engines.common.fields import Kind, body_param, path_param
 from node.tokens import store
-from node.tokens.logic import networks, policy_names
+from node.tokens.logic import policy_names
 from node.tokens.model import TokenType
 
 _VERSION: Final = b"\x01"

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
+from engines.common.cidrs import is_within
 from engines.common.context import Sources, View
 from engines.common.crypto import hmac_sha256
 from engines.common.errors import InvalidRequest, PermissionDenied
@@ -20,7 +21,7 @@ from node.errors import BarrierDamaged
 from node.leases import paging
 from node.leases.timeline import TOKEN, due_key, due_put
 from node.tokens import store
-from node.tokens.logic import ID_RANDOM_BYTES, End, base62_id, end_of, is_within, least_max
+from node.tokens.logic import ID_RANDOM_BYTES, End, base62_id, end_of, least_max
 from node.tokens.model import (
     PREFIX_OF,
     ROOT,

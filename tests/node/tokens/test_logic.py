@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engines.common.cidrs import is_within, networks
 from engines.common.errors import InvalidRequest
-from node.tokens.logic import base62_id, display_name, end_of, is_within, least_max, left_s, networks, policy_names
+from node.tokens.logic import base62_id, display_name, end_of, least_max, left_s, policy_names
 from node.tokens.model import Ttls
 
 NOW = 1_795_291_200_000
