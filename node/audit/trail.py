@@ -42,7 +42,8 @@ class Trail:
         """Record a request that policy lets pass; a second call, when its plan is made again, records nothing."""
         if self._exchange is not None:
             return
-        who, granting = self.who, ()
+        who = self.who
+        granting: tuple[str, ...] = ()
         if who is not None and who.token is not None:
             granting = (ROOT_NAME,) if who.acl.is_root else who.acl.granting(operation, self._request.path)
         exchange = Exchange(
