@@ -12,6 +12,7 @@ import orjson
 from engines.common.duration import parse_duration_s
 from engines.common.errors import UnsupportedPath
 from engines.common.frame import Operation
+from engines.common.json_values import has_long_number
 from node.errors import BadRequest, MethodNotAllowed
 from node.paths import canonical_path
 
@@ -20,7 +21,6 @@ JSON_MEMBERS_MAX: Final = 100_000  # members and elements of one body; bounds th
 QUERY_CHARS_MAX: Final = 16_384
 
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-LONG_NUMBER: Final = re.compile(rb"[0-9]{19}")
 _BRACKETS: Final = re.compile(rb"[\[\]{}]")
 
 
@@ -131,7 +131,7 @@ def json_object(body: bytes) -> Mapping[str, Any]:
     _bound(body)
     try:
         # orjson turns integers of more than 64 bits into floats, which would change a secret.
-        value = json.loads(body) if LONG_NUMBER.search(body) else orjson.loads(body)
+        value = json.loads(body) if has_long_number(body) else orjson.loads(body)
     except (ValueError, RecursionError):
         raise BadRequest("error parsing JSON") from None
     if value is None:

