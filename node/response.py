@@ -11,6 +11,7 @@ from engines.common.plan import Answer
 from node.status import status_of
 
 JSON: Final = "application/json"
+ERROR_CHARS_MAX: Final = 4096  # some errors name what was asked for, and that may be as long as a body
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def bare(members: Mapping[str, object], status: int = 200) -> Response:
 
 def refusal(status: int, *messages: str) -> Response:
     """The documented error body."""
-    return Response(status, orjson.dumps({"errors": [m for m in messages if m]}) + b"\n")
+    return Response(status, orjson.dumps({"errors": [m[:ERROR_CHARS_MAX] for m in messages if m]}) + b"\n")
 
 
 def of_error(error: Exception, request_id: str) -> Response:
