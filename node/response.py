@@ -7,6 +7,7 @@ from typing import Final
 import orjson
 
 from engines.common.errors import NotFound
+from engines.common.json_values import encode_json
 from engines.common.plan import Answer
 from node.status import status_of
 
@@ -65,12 +66,12 @@ def envelope(
 
 def of_envelope(members: Mapping[str, object], status: int = 200) -> Response:
     """The response whose body is this envelope."""
-    return Response(status, orjson.dumps(members) + b"\n")
+    return Response(status, encode_json(members) + b"\n")
 
 
 def bare(members: Mapping[str, object], status: int = 200) -> Response:
     """A body without the envelope (API documentation: seal-status, init, health, ...)."""
-    return Response(status, orjson.dumps(members) + b"\n")
+    return Response(status, encode_json(members) + b"\n")
 
 
 def refusal(status: int, *messages: str) -> Response:

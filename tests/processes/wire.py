@@ -1,5 +1,6 @@
 """HTTP by the byte: what no client library would send, and what comes back."""
 
+import contextlib
 import json
 import socket
 import time
@@ -42,10 +43,8 @@ class Wire:
 
     def send(self, data: bytes) -> None:
         """Send; what the server does not take because it has hung up is not sent."""
-        try:
+        with contextlib.suppress(OSError):
             self.socket.sendall(data)
-        except OSError:
-            pass
 
     def receive(self, *, has_body: bool = True) -> RawReply:
         """The next answer. Raises TimeoutError when none comes."""
