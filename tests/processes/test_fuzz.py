@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.processes.cluster import Node, dev_server
+from tests.processes.routes import walk
 from tests.processes.wire import ask, head
 
 pytestmark = pytest.mark.processes
@@ -101,6 +102,26 @@ def test_random_requests(
         decoded: Any = reply.json
         assert reply.status < 400 or reply.status == 404 or list(decoded) == ["errors"]
     assert node.process is not None and node.process.poll() is None
+
+
+@pytest.fixture(scope="module")
+def routes(node: Node) -> list[tuple[str, str, list[str]]]:
+    """What there is to ask."""
+    return [route for route in walk(node) if not any(ending in route[0] for ending in _ENDINGS)]
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_random_fields(node: Node, routes: list[tuple[str, str, list[str]]], data: st.DataObject) -> None:
+    """Nor does any route, whatever several of its fields hold at once."""
+    path, method, fields = data.draw(st.sampled_from(routes))
+    name = data.draw(st.sampled_from(("a", "b", "secret", "root", "default", "approle", "a/b")))
+    target = path.removeprefix("/").replace("{path}", name).replace("{name}", name).replace("{", "").replace("}", "")
+    body = data.draw(st.dictionaries(st.sampled_from(fields), values, max_size=6)) if fields else None
+    mime = {"Content-Type": "application/merge-patch+json"} if method == "PATCH" else {}
+    given_body = None if method in ("GET", "DELETE") else body or {}
+    reply = node.call(method, target, given_body, token="root", headers=mime)
+    assert reply.status < 500, reply
 
 
 def test_nothing_was_logged_as_a_bug(node: Node) -> None:
