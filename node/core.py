@@ -61,6 +61,8 @@ LEADER_WAIT_S: Final = 10.0
 FORWARD_TIMEOUT_S: Final = 90.0
 ECHOES_MAX: Final = 64
 
+NO_FORWARDING: Final = "x-vault-no-request-forwarding"
+
 NOT_LEADER: Final = Response(0)  # to a forwarding node: nothing was done here, ask the new leader
 
 
@@ -259,13 +261,15 @@ class Core:
                 # Nobody has worked on the request, so it may be tried again once somebody leads.
                 left_s = deadline - self.sources.monotonic_s()
                 if left_s <= 0:
-                    raise NoActiveNode from None
+                    return self._redirect(wire)
                 await self._wait(changed, min(left_s, 0.25))
 
     async def _forward(self, wire: WireRequest, request_id: str) -> Response:
         parse(wire, request_id)  # what is malformed costs the leader nothing
         if not isinstance(self.storage, RaftStorage):
             raise NoLeader("this node is not ready to serve yet")
+        if wire.headers.get(NO_FORWARDING) and self.active_node() is not None:
+            return self._redirect(wire)
         try:
             payload = await self.storage.call_leader(encode_request(wire), FORWARD_TIMEOUT_S)
         except OutcomeUnknown:
@@ -276,6 +280,14 @@ class Core:
         if response.status == NOT_LEADER.status:
             raise NoLeader("the node that led no longer does")
         return response
+
+    def _redirect(self, wire: WireRequest) -> Response:
+        """Send the client to the active node itself (API documentation, "High availability"). Raises NoActiveNode."""
+        active = self.active_node()
+        if active is None or not active.api_address or active.node_id == self.storage.node_id:
+            raise NoActiveNode
+        query = f"?{wire.query}" if wire.query else ""
+        return Response(307, headers={"Location": f"{active.api_address}{wire.path}{query}"})
 
     async def on_call(self, node_id: str, payload: bytes) -> bytes:
         """Work on what another node of the cluster asks: a forwarded request, or its echo."""

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aiohttp import StreamReader, web
+from aiohttp import ClientPayloadError, HttpVersion11, StreamReader, web
+from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
 from aiohttp.web_protocol import RequestHandler
 
 from node.config.listeners import Listener
@@ -87,9 +88,8 @@ class _Protocol(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """What aiohttp could not parse, in the documented error body; its own text would repeat the request."""
-        self.force_close()
         text = "malformed HTTP request" if status < 500 else "internal error"
-        if status >= 500:
+        if status >= 500 and not isinstance(exc, ConnectionError):  # the client hung up within its body
             logger.error("the HTTP edge failed: %s", type(exc).__name__)
         response = web_response(refusal(status, text), None)
         response.force_close()
@@ -205,10 +205,15 @@ class Edge:
         path, _, query = request.raw_path.partition("?")
         body = b""
         if method not in _BODILESS or request.can_read_body:
+            expected = request.headers.get("Expect", "")
+            if expected and expected.lower() != "100-continue":
+                return refusal(417, "the only expectation known is 100-continue")
             try:
-                body = await self._body(request)
+                body = await self._body(request, is_awaited=bool(expected))
             except RequestTooLarge as error:
                 return of_error(error, "")
+            except (PayloadEncodingError, HttpProcessingError, ClientPayloadError):
+                return refusal(400, "malformed HTTP request")
             except TimeoutError:
                 return refusal(408, "the request body did not arrive in time")
         headers = {name.lower(): value for name, value in request.headers.items()}
@@ -224,19 +229,24 @@ class Edge:
         )
         return await self._handle(wire)
 
-    async def _body(self, request: web.BaseRequest) -> bytes:
+    async def _body(self, request: web.BaseRequest, *, is_awaited: bool) -> bytes:
+        """The body. `is_awaited`: the client sends it only once it is told to (RFC 9110, 10.1.1)."""
         length = request.content_length
         if length is not None and length > self._body_bytes_max:
             raise RequestTooLarge
         if request.content.is_eof():
             # It came with the headers, as nearly every body does: nothing to wait for.
-            return request.content.read_nowait()
-        if length is not None and length < 65_536:
-            async with asyncio.timeout(self.listener.http_read_timeout_s or None):
-                return await request.content.read()
+            body = request.content.read_nowait()
+            if len(body) > self._body_bytes_max:
+                raise RequestTooLarge
+            return body
+        if is_awaited and request.version >= HttpVersion11 and request.transport is not None:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         chunks: list[bytes] = []
         size = 0
-        async with asyncio.timeout(self._duration_s_max):
+        async with asyncio.timeout(self.listener.http_read_timeout_s or None):
+            if length is not None and length < 65_536:
+                return await request.content.read()
             async for chunk in request.content.iter_any():
                 size += len(chunk)
                 if size > self._body_bytes_max:

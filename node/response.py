@@ -7,10 +7,12 @@ from typing import Final
 import orjson
 
 from engines.common.errors import NotFound
+from engines.common.json_values import encode_json
 from engines.common.plan import Answer
 from node.status import status_of
 
 JSON: Final = "application/json"
+ERROR_CHARS_MAX: Final = 4096  # some errors name what was asked for, and that may be as long as a body
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +66,17 @@ def envelope(
 
 def of_envelope(members: Mapping[str, object], status: int = 200) -> Response:
     """The response whose body is this envelope."""
-    return Response(status, orjson.dumps(members) + b"\n")
+    return Response(status, encode_json(members) + b"\n")
 
 
 def bare(members: Mapping[str, object], status: int = 200) -> Response:
     """A body without the envelope (API documentation: seal-status, init, health, ...)."""
-    return Response(status, orjson.dumps(members) + b"\n")
+    return Response(status, encode_json(members) + b"\n")
 
 
 def refusal(status: int, *messages: str) -> Response:
     """The documented error body."""
-    return Response(status, orjson.dumps({"errors": [m for m in messages if m]}) + b"\n")
+    return Response(status, orjson.dumps({"errors": [m[:ERROR_CHARS_MAX] for m in messages if m]}) + b"\n")
 
 
 def of_error(error: Exception, request_id: str) -> Response:

@@ -13,6 +13,7 @@ import orjson
 from engines.common.context import Sources
 from engines.common.errors import InvalidRequest
 from engines.common.flat_secret import FlatSecret
+from engines.common.json_values import encode_json
 from engines.common.plan import Put, Write
 from engines.common.timestamp import rfc3339
 from node.policy.names import RESPONSE_WRAPPING_NAME
@@ -56,7 +57,7 @@ class Wrapping:
             renewable=False,
         )
         made = self.tokens.create_writes(spec)
-        kept = FlatSecret.of({RESPONSE: orjson.dumps(body).decode()}, now_ms)
+        kept = FlatSecret.of({RESPONSE: encode_json(body).decode()}, now_ms)
         info: dict[str, object] = {
             "token": made.token,
             "accessor": made.entry.accessor,

@@ -89,16 +89,17 @@ def _string(value: object) -> str:
     raise ValueError("expected a string")
 
 
+_INT_BOUND: Final = 1 << 63  # the API's numbers have 64 bits, and so have those of every record
+
+
 def _int(value: object) -> int:
-    if isinstance(value, bool):
-        raise ValueError("expected a number")
-    if isinstance(value, int):
-        return value
     if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, str):
-        return int(value.strip() or "0", 10)
-    raise ValueError("expected a number")
+        value = int(value)
+    elif isinstance(value, str):
+        value = int(value.strip() or "0", 10)
+    if isinstance(value, bool) or not isinstance(value, int) or not -_INT_BOUND <= value < _INT_BOUND:
+        raise ValueError("expected a number")
+    return value
 
 
 _TRUE: Final = frozenset({"1", "t", "T", "true", "TRUE", "True"})

@@ -109,6 +109,7 @@ class _Cluster:
         return Plan(Answer(data=challenge(self.core, self.challenge_secret, request.server_id)))
 
     async def answer(self, request: ChallengeAnswer, ctx: Context) -> Plan:
+        self._raft()
         data = answered(self.core, self.challenge_secret, request.server_id, request.answer, request.cluster_addr)
         return Plan(Answer(data=data))
 

@@ -15,6 +15,7 @@ from node.tokens.model import DEFAULT, ROOT, SeenToken, TokenSpec, TokenType, Tt
 from node.tokens.roles import TokenRole, asked_type
 
 _CREATE_PATH = "auth/token/create"
+_CUSTOM_ID_CHARS_MAX = 1024  # a header carries it with ease; what no lookup takes could not be used or revoked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +126,8 @@ def _require_may_create(request: CreateToken, parent: SeenToken, caller: Caller,
             raise InvalidRequest("custom token ID cannot have the 's.' prefix")
         if "." in request.id:
             raise InvalidRequest("custom token ID cannot have a '.' in the value")
+        if len(request.id) > _CUSTOM_ID_CHARS_MAX:
+            raise InvalidRequest("custom token ID is too long")
     if request.no_parent and not is_sudo:
         raise InvalidRequest("root or sudo privileges required to create orphan token")
     if request.period and not is_sudo:

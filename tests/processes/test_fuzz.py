@@ -1,0 +1,130 @@
+"""Random requests to a real server: whatever comes, the answer is a documented one and the process lives."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.processes.cluster import Node, dev_server
+from tests.processes.routes import walk
+from tests.processes.wire import ask, head
+
+pytestmark = pytest.mark.processes
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A dev server with one of every engine."""
+    with dev_server(tmp_path_factory.mktemp("fuzz")) as server:
+        server.call("POST", "sys/mounts/v1", {"type": "kv"}, token="root")
+        for method in ("approle", "userpass"):
+            server.call("POST", f"sys/auth/{method}", {"type": method}, token="root")
+        yield server
+
+
+# What would end the server or the token: these do what they say.
+_ENDINGS: Final = ("seal", "step-down", "revoke-self", "unseal", "remove-peer", "restore")
+
+words = st.sampled_from(
+    (
+        *("secret", "data", "metadata", "config", "delete", "undelete", "destroy", "subkeys", "v1", "cubbyhole", "a"),
+        *("sys", "mounts", "auth", "token", "create", "lookup", "accessors", "roles", "policies", "acl", "leases"),
+        *(
+            "wrapping",
+            "wrap",
+            "unwrap",
+            "tools",
+            "random",
+            "hash",
+            "internal",
+            "ui",
+            "health",
+            "init",
+            "leader",
+            "tune",
+        ),
+        *("approle", "role", "secret-id", "login", "userpass", "users", "capabilities", "remount", "audit", "storage"),
+        *("raft", "configuration", "bootstrap", "challenge", "answer", "identity", "invented", "lookup-self", "raw"),
+    )
+)
+segments = words | st.text(max_size=12) | st.sampled_from(("", ".", "..", "%2f", "%00", "%", "*", "+", "{{x}}", "é"))
+paths = st.lists(segments, max_size=6).map("/".join)
+methods = st.sampled_from(("GET", "LIST", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "FOO"))
+names = st.text(max_size=8) | st.sampled_from(
+    (
+        *("data", "options", "cas", "versions", "type", "config", "path", "ttl", "period", "policies", "policy", "id"),
+        *("token", "accessor", "key", "max_versions", "delete_version_after", "custom_metadata", "from", "to", "input"),
+        *("bytes", "format", "role_id", "secret_id", "password", "username", "meta", "num_uses", "lease_id", "prefix"),
+        *("increment", "bound_cidrs", "token_bound_cidrs", "cidr_list", "description", "default_lease_ttl", "list"),
+    )
+)
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(1 << 70), 1 << 70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20)
+    | st.sampled_from(("1h", "-1s", "root", "kv", "2", "10.0.0.0/8", "true", "0"))
+)
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=4), max_leaves=12
+)
+bodies = st.dictionaries(names, values, max_size=6).map(lambda body: json.dumps(body).encode()) | st.binary(max_size=60)
+tokens = st.sampled_from(("root", "", "wrong", "hvs.AAAA", "hvb.AAAA"))
+header_values = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=30)
+headers = st.dictionaries(
+    st.sampled_from(("X-Vault-Wrap-TTL", "X-Vault-Namespace", "Content-Type", "Authorization", "X-Vault-Request")),
+    header_values | st.sampled_from(("60", "application/merge-patch+json", "Bearer root")),
+    max_size=2,
+)
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(method=methods, path=paths, body=bodies, token=tokens, extra=headers, query=st.text(max_size=15) | st.just(""))
+def test_random_requests(
+    node: Node, method: str, path: str, body: bytes, token: str, extra: dict[str, str], query: str
+) -> None:
+    """No request ends in a 5xx, in silence, or in a body that is neither JSON nor empty."""
+    if any(ending in path for ending in _ENDINGS):
+        return
+    target = "/v1/" + path.replace(" ", "%20").replace("\r", "").replace("\n", "")
+    target += "?" + "".join(query.split()) if query else ""
+    given_headers: list[tuple[str, str]] = [("X-Vault-Token", token), ("Connection", "close"), *extra.items()]
+    sent = body if method not in ("GET", "LIST", "HEAD") else b""
+    data = head(method, target, [*given_headers, ("Content-Length", str(len(sent)))]) + sent
+    reply = ask(node.api_port, data, has_body=method != "HEAD")
+    assert 200 <= reply.status < 500, reply
+    assert reply.headers["cache-control"] == "no-store"
+    if reply.body and reply.headers["content-type"] == "application/json":
+        decoded: Any = reply.json
+        assert reply.status < 400 or reply.status == 404 or list(decoded) == ["errors"]
+    assert node.process is not None and node.process.poll() is None
+
+
+@pytest.fixture(scope="module")
+def routes(node: Node) -> list[tuple[str, str, list[str]]]:
+    """What there is to ask."""
+    return [route for route in walk(node) if not any(ending in route[0] for ending in _ENDINGS)]
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_random_fields(node: Node, routes: list[tuple[str, str, list[str]]], data: st.DataObject) -> None:
+    """Nor does any route, whatever several of its fields hold at once."""
+    path, method, fields = data.draw(st.sampled_from(routes))
+    name = data.draw(st.sampled_from(("a", "b", "secret", "root", "default", "approle", "a/b")))
+    target = path.removeprefix("/").replace("{path}", name).replace("{name}", name).replace("{", "").replace("}", "")
+    body = data.draw(st.dictionaries(st.sampled_from(fields), values, max_size=6)) if fields else None
+    mime = {"Content-Type": "application/merge-patch+json"} if method == "PATCH" else {}
+    given_body = None if method in ("GET", "DELETE") else body or {}
+    reply = node.call(method, target, given_body, token="root", headers=mime)
+    assert reply.status < 500, reply
+
+
+def test_nothing_was_logged_as_a_bug(node: Node) -> None:
+    """After all that the server serves, and its log knows of no failed request."""
+    assert node.call("GET", "sys/health").status == 200
+    assert "Traceback" not in node.log and "failed:" not in node.log, node.log[-3000:]
