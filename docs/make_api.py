@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from engines.common.frame import Operation, RouteTable
-from engines.registry import SECRET_ENGINES
+from engines.registry import AUTH_METHODS, SECRET_ENGINES
 from node import dev
 from node.cli.server_options import ServerOptions
 from node.config.load import load
@@ -46,6 +46,7 @@ async def _page() -> str:
     parts.append(_table("System", "sys/", of_node("system").table))
     parts.append(_table("Tokens", "auth/token/", of_node("token").table))
     parts += [_table(engine.description.rstrip("."), "<mount>/", engine.table) for engine in SECRET_ENGINES]
+    parts += [_table(method.description.rstrip("."), "auth/<mount>/", method.table) for method in AUTH_METHODS]
     return "\n".join(parts)
 
 
