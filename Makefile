@@ -5,10 +5,10 @@ UP_PORTS ?= 8200,8210,8220
 UP_DATA ?= .data
 
 BIN := .venv/bin
-SOURCES := cluster node engines deploy tests benchmarks
+SOURCES := cluster node engines deploy docs tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down check test bench lock clean
+.PHONY: help setup up down check test docs bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,9 @@ check: .venv/.installed ## ruff, mypy and the fast tests
 
 test: .venv/.installed ## All tests
 	$(BIN)/python -m pytest -q
+
+docs: .venv/.installed ## Write docs/api.md from the route tables
+	$(BIN)/python -m docs.make_api
 
 bench: .venv/.installed ## Measure, and compare with the goals in docs/performance.md
 	$(BIN)/python -m benchmarks

@@ -132,11 +132,7 @@ def json_object(body: bytes) -> Mapping[str, Any]:
     _bound(body)
     try:
         # orjson turns integers of more than 64 bits into floats, which would change a secret.
-<<<<<<< HEAD
-        value = json.loads(body) if has_long_number(body) else orjson.loads(body)
-=======
-        value = _exact(body) if LONG_NUMBER.search(body) else orjson.loads(body)
->>>>>>> faults
+        value = _exact(body) if has_long_number(body) else orjson.loads(body)
     except (ValueError, RecursionError):
         raise BadRequest("error parsing JSON") from None
     if value is None:

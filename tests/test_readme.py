@@ -87,7 +87,7 @@ def test_the_walkthrough_holds(local: LocalCluster, tmp_path: Path) -> None:
         text = text.replace("$PWD/.venv", str(ROOT / ".venv"))
         return re.sub("|".join(own_ports), lambda port: own_ports[port[0]], text)
 
-    script = "".join(f"echo '{MARK}'\n{placed(step.command)}echo \"{MARK} $?\"\n" for step in page)
+    script = "".join(f"echo '{MARK}'\n{placed(step.command)}printf '\\n%s\\n' \"{MARK} $?\"\n" for step in page)
     printed = run(script, tmp_path)
     outcomes = re.findall(rf"^{MARK}\n(.*?)^{MARK} (\d+)$", printed, re.MULTILINE | re.DOTALL)
     assert len(outcomes) == len(page), printed[-2000:]
