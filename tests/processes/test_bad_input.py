@@ -576,7 +576,7 @@ def test_uninitialised_and_sealed_nodes(tmp_path: Path) -> None:
         for phase, health in (("uninitialised", 501), ("sealed", 503)):
             for method, path in every_kind():
                 for token in ("", "hvs.x"):
-                    body = {} if method in ("POST", "PUT") else None
+                    body: object = {} if method in ("POST", "PUT") else None
                     reply = node.call(method, path, body, token=token)
                     assert (reply.status, reply.json) == (503, {"errors": ["Vault is sealed"]}), (phase, path, reply)
             assert node.call("GET", "sys/health").status == health
@@ -587,8 +587,8 @@ def test_uninitialised_and_sealed_nodes(tmp_path: Path) -> None:
             assert node.call("BREW", "sys/init").status in (400, 405)
             assert node.call("DELETE", "sys/init").status == 405
             for path in PATHS:
-                reply = ask(node.api_port, head("GET", path))
-                assert reply.status in (400, 404, 503), (path[:60], reply)
+                raw = ask(node.api_port, head("GET", path))
+                assert raw.status in (400, 404, 503), (path[:60], raw)
             if phase == "uninitialised":
                 init = {"secret_shares": 1, "secret_threshold": 1}
                 assert node.call("PUT", "sys/init", init).status == 200

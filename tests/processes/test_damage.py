@@ -160,11 +160,7 @@ def test_api_port_in_use(node: Node) -> None:
 
 
 def test_cluster_port_in_use(node: Node) -> None:
-<<<<<<< HEAD
     """The cluster port is taken on a node that unseals by itself: it ends with that error and does not wait."""
-=======
-    """The cluster port is taken on a node that unseals by itself: it ends with that error and waits no longer."""
->>>>>>> project
     with socket.create_server(("127.0.0.1", node.cluster_port)):
         assert f"cannot listen on cluster address 127.0.0.1:{node.cluster_port}" in node.refuses()
 
@@ -292,11 +288,7 @@ def test_torn_tail_is_fetched_again(shared: Cluster, damage: str) -> None:
 
 
 def test_strangers_at_the_cluster_port(shared: Cluster, tmp_path: Path) -> None:
-<<<<<<< HEAD
     """Garbage, silence and another cluster's certificate change nothing and end no listener."""
-=======
-    """Garbage, silence and a foreign certificate change nothing, cost a log line at most, and end no listener."""
->>>>>>> project
     leader = shared.wait_leader()
     material = issue(new_authority("another-cluster"), "n2")
     rng = random.Random(7)

@@ -5,14 +5,9 @@ The leader is killed 6 times in a normal run; FAULT_KILLS=30 asks for as many as
 
 import os
 import signal
-<<<<<<< HEAD
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-=======
-import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
->>>>>>> project
 
 import pytest
 
@@ -117,11 +112,7 @@ def another_leads(three: Cluster, old: Node) -> bool:
 
 
 def test_killing_leaders_loses_nothing(three: Cluster) -> None:
-<<<<<<< HEAD
     """SIGKILL of the leader under 16 writers, again and again: another leads within 5 s, nothing is lost."""
-=======
-    """SIGKILL of the leader under 16 writers, again and again: another leads within 5 s, no confirmed write is lost."""
->>>>>>> project
     times = []
     with Writers(three.nodes, three.root_token, "kills") as writers:
         for _ in range(KILLS):
@@ -193,14 +184,7 @@ def test_paused_leader_gives_no_stale_answer(three: Cluster) -> None:
                 partial(anyone_writes, others, new, token),
                 "the new leader takes a write",
             )
-<<<<<<< HEAD
             asked = [pool.submit(client.call, "GET", "secret/data/stale") for client in pinned]
-=======
-            answers: list[tuple[int, object]] = []
-            threads = [threading.Thread(target=read_into, args=(answers, client)) for client in pinned]
-            for thread in threads:
-                thread.start()
->>>>>>> project
         finally:
             leader.signal(signal.SIGCONT)
         answers = [each.result(60) for each in asked]
