@@ -237,7 +237,7 @@ async def leftovers(view: View, now_ms: int, limit: int) -> tuple[Write, ...]:
 
     A secret id never lives longer than it was made for, so what has ended needs no second look.
     """
-    writes: list[Write] = []
+    writes: list[Delete] = []
     for name in await view.list(_EXPIRY, limit=limit):
         end, uid, digest, accessor_digest = name.split(".")
         if int(end, 16) > now_ms:
@@ -252,7 +252,8 @@ async def leftovers(view: View, now_ms: int, limit: int) -> tuple[Write, ...]:
         writes += (Delete(key) for key in keys[:limit])
         if len(keys) <= limit:
             writes.append(Delete(_GONE + uid))
-    return tuple(writes)
+    # A secret id of a deleted role may have ended as well.
+    return tuple({write.key: write for write in writes}.values())
 
 
 # Records

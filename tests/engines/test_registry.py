@@ -35,3 +35,6 @@ def test_every_engine_is_listed() -> None:
     """Each listed engine is reachable by some type and options."""
     reachable = {id(engine_for(t, o)) for t, o in (("kv", {}), ("kv", {"version": "2"}), ("cubbyhole", {}))}
     assert {id(engine) for engine in registry.SECRET_ENGINES} == reachable
+    auth_methods = {id(engine_for(kind, {})) for kind in ("approle", "userpass")}
+    assert {id(engine) for engine in registry.AUTH_METHODS} == auth_methods
+    assert all(engine.is_auth for engine in registry.AUTH_METHODS)
