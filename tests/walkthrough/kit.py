@@ -14,6 +14,19 @@ import hvac
 
 from tests.processes.cluster import PROGRAM, ROOT, Node, clean_environment, wait_until
 
+ENVELOPE = {
+    "request_id",
+    "lease_id",
+    "renewable",
+    "lease_duration",
+    "data",
+    "wrap_info",
+    "warnings",
+    "auth",
+    "mount_type",
+}
+"""The members of every answer that is not bare."""
+
 
 @dataclass(frozen=True)
 class Done:

@@ -9,24 +9,12 @@ import pytest
 from hvac import exceptions
 
 from tests.processes.cluster import Node
-from tests.walkthrough.kit import client_for
+from tests.walkthrough.kit import ENVELOPE, client_for
 
 pytestmark = [
     pytest.mark.processes,
     pytest.mark.filterwarnings("ignore:The raise_on_deleted_version parameter:DeprecationWarning"),
 ]
-
-ENVELOPE = {
-    "request_id",
-    "lease_id",
-    "renewable",
-    "lease_duration",
-    "data",
-    "wrap_info",
-    "warnings",
-    "auth",
-    "mount_type",
-}
 
 
 @pytest.fixture
