@@ -14,88 +14,78 @@ from tests.walkthrough.kit import ENVELOPE
 pytestmark = pytest.mark.processes
 
 CURL = {"Content-Type": "application/x-www-form-urlencoded"}
-SEAL_STATUS = set(
-    [
-        "type",
-        "initialized",
-        "sealed",
-        "t",
-        "n",
-        "progress",
-        "nonce",
-        "version",
-        "build_date",
-        "migration",
-        "recovery_seal",
-        "storage_type",
-        "cluster_name",
-        "cluster_id",
-    ]
-)
-HEALTH = set(
-    [
-        "initialized",
-        "sealed",
-        "standby",
-        "performance_standby",
-        "replication_performance_mode",
-        "replication_dr_mode",
-        "server_time_utc",
-        "version",
-        "cluster_name",
-        "cluster_id",
-        "enterprise",
-        "echo_duration_ms",
-        "clock_skew_ms",
-    ]
-)
-LEADER = set(
-    [
-        "ha_enabled",
-        "is_self",
-        "leader_address",
-        "leader_cluster_address",
-        "performance_standby",
-        "performance_standby_last_remote_wal",
-    ]
-)
-MOUNT = set(
-    [
-        "accessor",
-        "config",
-        "deprecation_status",
-        "description",
-        "external_entropy_access",
-        "local",
-        "options",
-        "plugin_version",
-        "running_plugin_version",
-        "running_sha256",
-        "seal_wrap",
-        "type",
-        "uuid",
-    ]
-)
+SEAL_STATUS = {
+    "type",
+    "initialized",
+    "sealed",
+    "t",
+    "n",
+    "progress",
+    "nonce",
+    "version",
+    "build_date",
+    "migration",
+    "recovery_seal",
+    "storage_type",
+    "cluster_name",
+    "cluster_id",
+}
+HEALTH = {
+    "initialized",
+    "sealed",
+    "standby",
+    "performance_standby",
+    "replication_performance_mode",
+    "replication_dr_mode",
+    "server_time_utc",
+    "version",
+    "cluster_name",
+    "cluster_id",
+    "enterprise",
+    "echo_duration_ms",
+    "clock_skew_ms",
+}
+LEADER = {
+    "ha_enabled",
+    "is_self",
+    "leader_address",
+    "leader_cluster_address",
+    "performance_standby",
+    "performance_standby_last_remote_wal",
+}
+MOUNT = {
+    "accessor",
+    "config",
+    "deprecation_status",
+    "description",
+    "external_entropy_access",
+    "local",
+    "options",
+    "plugin_version",
+    "running_plugin_version",
+    "running_sha256",
+    "seal_wrap",
+    "type",
+    "uuid",
+}
 TUNE = {"default_lease_ttl", "description", "force_no_cache", "max_lease_ttl"}
-TOKEN = set(
-    [
-        "accessor",
-        "creation_time",
-        "creation_ttl",
-        "display_name",
-        "entity_id",
-        "expire_time",
-        "explicit_max_ttl",
-        "id",
-        "meta",
-        "num_uses",
-        "orphan",
-        "path",
-        "policies",
-        "ttl",
-        "type",
-    ]
-)
+TOKEN = {
+    "accessor",
+    "creation_time",
+    "creation_ttl",
+    "display_name",
+    "entity_id",
+    "expire_time",
+    "explicit_max_ttl",
+    "id",
+    "meta",
+    "num_uses",
+    "orphan",
+    "path",
+    "policies",
+    "ttl",
+    "type",
+}
 VERSION = {"created_time", "custom_metadata", "deletion_time", "destroyed", "version"}
 POLICY = 'path "a" { capabilities = ["read"] }'
 
@@ -272,11 +262,11 @@ def test_a_first_request_may_be_a_list(dev: Node) -> None:
 
 def test_the_merge_patch(dev: Node) -> None:
     """PATCH with its own Content-Type merges; null removes a member."""
-    _ask(dev, "POST", "secret/data/patched", {"data": {"a": 1, "b": 2}})
+    _ask(dev, "POST", "secret/data/merge-patched", {"data": {"a": 1, "b": 2}})
     headers = {"Content-Type": "application/merge-patch+json"}
-    reply = dev.call("PATCH", "secret/data/patched", {"data": {"a": None, "c": 3}}, token="root", headers=headers)
+    reply = dev.call("PATCH", "secret/data/merge-patched", {"data": {"a": None, "c": 3}}, token="root", headers=headers)
     assert (reply.status, reply.json["data"]["version"]) == (200, 2)
-    assert _ask(dev, "GET", "secret/data/patched").json["data"]["data"] == {"b": 2, "c": 3}
+    assert _ask(dev, "GET", "secret/data/merge-patched").json["data"]["data"] == {"b": 2, "c": 3}
 
 
 def test_a_deleted_version_is_a_404_with_its_metadata(dev: Node) -> None:
