@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import hvac
 import pytest
 from hvac import exceptions
 from hvac.adapters import RawAdapter
@@ -37,6 +38,16 @@ def _states(cluster: Cluster) -> dict[str, tuple[str, str]]:
     assert lines[0].split() == ["Node", "Address", "State", "Voter"]
     rows = [line.split() for line in lines[2:]]
     return {row[0]: (row[2], row[3]) for row in rows}
+
+
+def _removed(client: hvac.Client, node_id: str) -> bool:
+    """Remove a peer; False while another change of the peers is not applied yet."""
+    try:
+        client.sys.remove_raft_node(node_id)
+    except exceptions.InvalidRequest as refusal:
+        assert "another peer change is under way" in str(refusal)
+        return False
+    return True
 
 
 def _wait_ready(cluster: Cluster) -> None:
@@ -332,7 +343,7 @@ def test_hvac_joins_and_removes(tmp_path: Path) -> None:
         wait_until(lambda: len(cluster.peers()) == 2, "n2 has joined")
         servers = client.sys.read_raft_config()["data"]["config"]["servers"]
         assert [server["node_id"] for server in servers] == ["n1", "n2"]
-        client.sys.remove_raft_node("n2")
+        wait_until(lambda: _removed(client, "n2"), "the joining is done, so that the next change is taken")
         wait_until(lambda: len(cluster.peers()) == 1, "n2 was removed")
     finally:
         cluster.stop()
