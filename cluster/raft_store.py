@@ -203,18 +203,19 @@ class RaftStore:
         await self._leading().admit(node_id, address)
 
     async def remove_peer(self, node_id: str) -> None:
-        """Remove a member. The leader hands over first, and then refuses: its successor has to be asked.
+        """Remove a member. Asked to remove itself, the leader hands over, and its successor has to be asked.
 
         Raises:
-            NoLeader, OutcomeUnknown: As `commit`.
-            MembershipRefused: Another change is under way, the node is unknown, or leadership was handed over.
+            NoLeader, OutcomeUnknown: As `commit`. NoLeader also after the leader has handed over.
+            MembershipRefused: Another change is under way, the node is unknown, or nobody can take over.
         """
         known = {peer.node_id: peer.address for peer in self.peers()}
         if node_id not in known:
             raise MembershipRefused(f"node {node_id} is not a peer")
         if node_id == self.node_id:
             await self.transfer_leadership()
-            raise MembershipRefused("this node was the active one and has handed over; ask the new active node")
+            # Nothing was removed: whoever asked asks again, and the new active node does it.
+            raise NoLeader("this node was the active one and has handed over; ask the new active node")
         await self._leading().change(PeerChange("rem", node_id, known[node_id]))
 
     async def transfer_leadership(self, node_id: str | None = None) -> None:

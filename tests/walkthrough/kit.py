@@ -1,7 +1,10 @@
 """The command line as a person runs it: one process per command, with a home folder of its own."""
 
 import json
+import os
+import re
 import subprocess
+import termios
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +12,20 @@ from typing import Any
 
 import hvac
 
-from tests.processes.cluster import PROGRAM, ROOT, Node, clean_environment
+from tests.processes.cluster import PROGRAM, ROOT, Node, clean_environment, wait_until
+
+ENVELOPE = {
+    "request_id",
+    "lease_id",
+    "renewable",
+    "lease_duration",
+    "data",
+    "wrap_info",
+    "warnings",
+    "auth",
+    "mount_type",
+}
+"""The members of every answer that is not bare."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +44,7 @@ class Done:
     @property
     def rows(self) -> dict[str, str]:
         """A table of two columns as a mapping; of several tables the later rows win."""
-        lines = (line.split(maxsplit=1) for line in self.out.splitlines())
+        lines = (re.split(r"\s{2,}", line, maxsplit=1) for line in self.out.splitlines())
         return {words[0]: words[1].strip() for words in lines if len(words) == 2}
 
 
@@ -39,18 +55,38 @@ class Cli:
     home: Path
     environment: Mapping[str, str] = field(default_factory=dict)
 
+    def _environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        own = {"PYTHONPATH": str(ROOT), "HOME": str(self.home), **self.environment, **(more or {})}
+        return {**clean_environment(), **own}
+
+    def at_terminal(self, typed: str, *words: str) -> tuple[Done, str]:
+        """Run one command on a terminal where somebody types a line; how it ended, and what the terminal echoed."""
+        ours, theirs = os.openpty()
+        with open(ours, "r+b", buffering=0) as terminal:
+            process = subprocess.Popen(
+                [*PROGRAM, *words],
+                cwd=self.home,
+                env=self._environment(),
+                stdin=theirs,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+            # Typed only once the prompt has switched the echo off, as a person would.
+            wait_until(lambda: not termios.tcgetattr(theirs)[3] & termios.ECHO, "the prompt hides what is typed")
+            terminal.write(f"{typed}\n".encode())
+            out, err = process.communicate(timeout=60)
+            os.set_blocking(ours, False)
+            echoed = terminal.read(65536) or b""
+            os.close(theirs)
+        return Done(process.returncode, out.decode(), err.decode()), echoed.decode()
+
     def __call__(self, *words: str, stdin: str | bytes = b"", env: Mapping[str, str] | None = None) -> Done:
         """Run one command; any exit code is an answer."""
         done = subprocess.run(
             [*PROGRAM, *words],
             cwd=self.home,
-            env={
-                **clean_environment(),
-                "PYTHONPATH": str(ROOT),
-                "HOME": str(self.home),
-                **self.environment,
-                **(env or {}),
-            },
+            env=self._environment(env),
             input=stdin.encode() if isinstance(stdin, str) else stdin,
             capture_output=True,
             timeout=60,
