@@ -86,8 +86,17 @@ class RaftStore:
         return bool(self._newest_peers())
 
     def bootstrap(self, address: str) -> None:
-        """Begin a new cluster of this node alone. Raises MembershipRefused if it has data."""
-        self.adopt([Peer(self.node_id, address)])
+        """Begin a new cluster of this node alone, durably; also where an earlier attempt was cut off.
+
+        Raises:
+            MembershipRefused: The node has data already.
+        """
+        own = [Peer(self.node_id, address)]
+        if [peer.node_id for peer in self._newest_peers()] == [self.node_id] and not self._state.list("", limit=1):
+            self._state.set_peers(encode_peers(own))
+            self._state.flush_now()
+        else:
+            self.adopt(own)
 
     def adopt(self, peers: Sequence[Peer]) -> None:
         """Take the peer list that the leader gave this joining node, durably.

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 Handle = Callable[[WireRequest], Awaitable[Response]]
 
+STOP_TIMEOUT_S: Final = 10.0  # for what is being worked on when the listener stops
 _LINE_BYTES_MAX: Final = 8190  # aiohttp's own bound of a first line
 _LIST_LINE: Final = re.compile(rb"\ALIST ([^ ?#\r\n]+)(?:\?([^ #\r\n]*))? (HTTP/1\.[01]\r\n)")
 _BODILESS: Final = frozenset({"GET", "HEAD", "LIST"})
@@ -150,7 +151,7 @@ class Edge:
         self.listener = listener
         self._handle = handle
         self._server = _Server(self._serve, listener)
-        self._runner = web.ServerRunner(self._server, handle_signals=False)
+        self._runner = web.ServerRunner(self._server, handle_signals=False, shutdown_timeout=STOP_TIMEOUT_S)
         self._in_flight: dict[int, InFlight] = {}
         self._watchdog: asyncio.Task[None] | None = None
         size = listener.request_bytes_max
@@ -174,12 +175,10 @@ class Edge:
         """What is listened on."""
         return self._runner.addresses
 
-    async def stop(self, timeout_s: float = 10.0) -> None:
-        """Take no more connections, let what is being worked on end, close."""
+    async def stop(self) -> None:
+        """Take no more connections, close the idle ones, let what is being worked on end, close."""
         if self._watchdog is not None:
             self._watchdog.cancel()
-        await self._runner.shutdown()
-        await self._server.shutdown(timeout_s)
         await self._runner.cleanup()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -252,6 +252,32 @@ def test_wrong_shares(tmp_path: Path) -> None:
         other.stop()
 
 
+def test_init_that_failed_can_be_repeated(tmp_path: Path) -> None:
+    """An init that fails on a taken cluster port says so, and succeeds once the port is free, after a restart too."""
+    one = make_cluster(tmp_path, 1, seal="")
+    node = one[0]
+    init = {"secret_shares": 1, "secret_threshold": 1}
+    try:
+        node.start()
+        with socket.create_server(("127.0.0.1", node.cluster_port)):
+            reply = node.call("PUT", "sys/init", init)
+            assert reply.status == 500 and str(node.cluster_port) in reply.json["errors"][0], reply
+            assert node.call("GET", "sys/init").json == {"initialized": False}
+        assert node.stop() == 0, node.log
+        (other,) = free_ports(1)
+        node.config = node.config.replace(str(node.cluster_port), str(other))
+        node.start()
+        keys = node.call("PUT", "sys/init", init).json["keys_base64"]
+        with socket.create_server(("127.0.0.1", other)):
+            reply = node.call("PUT", "sys/unseal", {"key": keys[0]})
+            assert reply.status == 500 and str(other) in reply.json["errors"][0], reply
+        assert node.call("PUT", "sys/unseal", {"key": keys[0]}).json["sealed"] is False
+        wait_until(lambda: node.call("GET", "sys/health").status == 200, "it is active")
+        assert "Traceback" not in node.log
+    finally:
+        one.stop()
+
+
 # -- the cluster
 
 
