@@ -125,12 +125,20 @@ async def test_a_plan_that_is_made_again_is_recorded_once(tmp_path: Path) -> Non
         assert len(counted) == 40 and set(counted.values()) == {1}
 
 
-async def test_a_request_that_is_cut_off_leaves_a_record(tmp_path: Path) -> None:
+async def test_a_request_that_is_cut_off_leaves_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Out of time is an answer too."""
+    entered = asyncio.Event()
+
+    async def hang(*arguments: object) -> int:
+        entered.set()
+        await asyncio.Event().wait()
+        return 0
+
     async with active_node() as node:
         await node.enable("file", file_path=str(tmp_path / "a"))
+        monkeypatch.setattr(node.core.require_unsealed().opened, "commit", hang)
         task = asyncio.create_task(node.call("POST", "secret/data/a", {"data": {"x": "1"}}))
-        await asyncio.sleep(0)
+        await entered.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         last = lines_of(tmp_path / "a")[-1]
