@@ -4,9 +4,8 @@ Invariant: `devices` mirrors the table in the store. A device that cannot be ope
 failing, so that a fault never turns auditing off.
 """
 
-import asyncio
 import errno
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -90,7 +89,9 @@ class Broker:
         """Write a test record to a device that is to be enabled. Raises InvalidRequest when that fails."""
         device = self._device(entry)
         try:
-            if not await recorded((device,), lambda device: _test_line(device, self.sources)):
+            record = Record(1)
+            device.channel.send(_test_line(device, self.sources), record)
+            if not await record.wait():
                 raise InvalidRequest(f"sanity check failed; unable to write to the device: {device.channel.problem}")
         finally:
             device.channel.close()
@@ -163,16 +164,6 @@ class _Unusable:
     def reopen(self) -> None: ...
 
     def close(self) -> None: ...
-
-
-async def recorded(devices: Sequence[Device], line_of: Callable[[Device], bytes]) -> bool:
-    """Give each device its line; whether one of them has it. Without devices there is nothing to record."""
-    if not devices:
-        return True
-    record = Record(asyncio.get_running_loop().create_future(), len(devices))
-    for device in devices:
-        device.channel.send(line_of(device), record)
-    return await record.future
 
 
 def _test_line(device: Device, sources: Sources) -> bytes:

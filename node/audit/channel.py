@@ -1,7 +1,8 @@
-"""The way of lines to one sink: those of one turn of the event loop together, in their order, within a bounded time.
+"""The way of lines to one sink, in their order and within a bounded time.
 
-A sink that is quick is written on the event loop, because a hand-over to a thread costs more than the write. One that
-may block, or has just been slow, is written by a thread of its own, so that it delays neither requests nor other sinks.
+A sink that is quick is written at once: a write to a file's page cache costs less than anything that would gather lines
+or wait for them. One that may block, or has just been slow, is written by a thread of its own, the lines of one turn of
+the event loop together, so that it delays neither requests nor other sinks.
 """
 
 import asyncio
@@ -29,22 +30,35 @@ QUICK_AGAIN_S: Final = 30.0  # how long after its last slow write a sink is trus
 class Record:
     """The fate of one line over all devices: true with the first that has it, false when the last has failed."""
 
-    __slots__ = ("future", "left")
+    __slots__ = ("_future", "left", "outcome")
 
-    def __init__(self, future: "asyncio.Future[bool]", devices: int) -> None:
-        self.future = future
+    def __init__(self, devices: int) -> None:
         self.left = devices
+        self.outcome: bool | None = None if devices else True  # without a device there is nothing to record
+        self._future: asyncio.Future[bool] | None = None
 
     def succeeded(self) -> None:
         """A device has it."""
-        if not self.future.done():
-            self.future.set_result(True)
+        self._settle(True)
 
     def failed(self) -> None:
         """A device will not have it."""
         self.left -= 1
-        if self.left <= 0 and not self.future.done():
-            self.future.set_result(False)
+        if self.left <= 0:
+            self._settle(False)
+
+    async def wait(self) -> bool:
+        """The outcome, once it is certain."""
+        if self.outcome is None:
+            self._future = asyncio.get_running_loop().create_future()
+            await self._future
+        return bool(self.outcome)
+
+    def _settle(self, outcome: bool) -> None:
+        if self.outcome is None:
+            self.outcome = outcome
+            if self._future is not None and not self._future.done():
+                self._future.set_result(outcome)
 
 
 @dataclass(slots=True)
@@ -80,7 +94,8 @@ class Channel:
         self._waiting_bytes = 0
         self._outstanding = 0
         self._worker: queue.SimpleQueue[_Batch | str] | None = None
-        self._slow_at_s = -QUICK_AGAIN_S
+        self._is_slow = False
+        self._slow_at_s = 0.0
         self._is_late = False
         self._is_closed = False
         try:
@@ -88,17 +103,18 @@ class Channel:
         except OSError as error:
             self._note(error)
 
-    def send(self, line: bytes, record: Record | None) -> None:
-        """Take a line; `record` learns what became of it, None when nobody waits for that."""
-        record = record or Record(self._loop.create_future(), 1)
+    def send(self, line: bytes, record: Record) -> None:
+        """Take a line; `record` learns what became of it."""
         if self._is_closed or self._is_late or self._waiting_bytes + len(line) > QUEUE_BYTES_MAX:
             record.failed()
-            return
-        if not self._lines:
-            self._loop.call_soon(self._flush)
-        self._waiting_bytes += len(line)
-        self._lines.append(line)
-        self._records.append(record)
+        elif self._is_on_loop():
+            self._write_now(line, record)
+        else:
+            if not self._lines:
+                self._loop.call_soon(self._flush)
+            self._waiting_bytes += len(line)
+            self._lines.append(line)
+            self._records.append(record)
 
     def reopen(self) -> None:
         """Let the sink begin a new file, after everything that was sent before."""
@@ -117,24 +133,34 @@ class Channel:
         else:
             self._worker.put(_CLOSE)
 
+    def _write_now(self, line: bytes, record: Record) -> None:
+        clock = self._sources.monotonic_s
+        started_s = clock()
+        try:
+            self._sink.write((line,))
+        except OSError as error:
+            self._note(error)
+            record.failed()
+        else:
+            record.succeeded()
+            if self.problem:
+                self._note(None)
+        if clock() - started_s > SLOW_WRITE_S:
+            self._is_slow, self._slow_at_s = True, started_s
+
     def _flush(self) -> None:
         if not self._lines:
             return
-        batch = _Batch(self._lines, self._records)
+        batch = _Batch(self._lines, self._records, sum(map(len, self._lines)))
         self._lines, self._records = [], []
-        if self._is_on_loop():
-            self._waiting_bytes = 0
-            self._settle(batch, _written(self._sink, batch.lines, self._sources))
-        else:
-            batch.size = sum(map(len, batch.lines))
-            batch.deadline = self._loop.call_later(RECORD_TIMEOUT_S, self._late, batch)
-            self._hand_over(batch)
+        batch.deadline = self._loop.call_later(RECORD_TIMEOUT_S, self._late, batch)
+        self._hand_over(batch)
 
     def _is_on_loop(self) -> bool:
         """Whether the sink is this thread's to use. A worker that has work left keeps it, so that order holds."""
-        if self._outstanding or self._sink.may_block:
+        if self._outstanding or self._lines or self._sink.may_block:
             return False
-        return self._sources.monotonic_s() - self._slow_at_s > QUICK_AGAIN_S
+        return not self._is_slow or self._sources.monotonic_s() - self._slow_at_s > QUICK_AGAIN_S
 
     def _hand_over(self, work: "_Batch | str") -> None:
         if self._worker is None:
@@ -176,9 +202,10 @@ class Channel:
 
     def _settle(self, batch: _Batch, outcome: _Outcome) -> None:
         if outcome.seconds > SLOW_WRITE_S:
-            self._slow_at_s = self._sources.monotonic_s()
+            self._is_slow, self._slow_at_s = True, self._sources.monotonic_s()
         error = outcome.error
-        self._note(error)
+        if error is not None or self.problem:
+            self._note(error)
         if batch.is_late:
             return
         if error is None:

@@ -98,8 +98,9 @@ class File:
             self._descriptor, self._is_regular = self._opened()
 
     def write(self, lines: Sequence[bytes]) -> None:
-        self.open()
-        data = b"".join(lines)
+        if self._descriptor < 0:
+            self.open()
+        data = lines[0] if len(lines) == 1 else b"".join(lines)
         if self._is_torn:
             data = b"\n" + data  # what a failed write left behind stays one line of its own
         try:
@@ -321,6 +322,8 @@ def _write_all(descriptor: int, data: bytes) -> None:
     while view:
         try:
             written = os.write(descriptor, view)
+            if written == len(view):
+                return
         except BlockingIOError:
             poll = select.poll()
             poll.register(descriptor, select.POLLOUT)

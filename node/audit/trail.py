@@ -6,7 +6,8 @@ from typing import Final
 from cluster.errors import ClusterError
 from engines.common.errors import PermissionDenied
 from engines.common.frame import Operation
-from node.audit.broker import Broker, Device, recorded
+from node.audit.broker import Broker, Device
+from node.audit.channel import Record
 from node.audit.lines import Exchange, Head
 from node.errors import AuditFailed
 from node.identify import Identified
@@ -19,6 +20,11 @@ from node.status import KNOWN
 # Their answer is given while the devices close, because the node stops serving (documentation: non-audited paths).
 # That they were asked for is recorded.
 _UNRECORDED_ANSWERS: Final = frozenset({"sys/seal", "sys/step-down"})
+_REQUEST_FAILED: Final = "no audit device could record the request; nothing was done"
+_RESPONSE_FAILED: Final = (
+    "no audit device could record the response; if the request was a write, read before writing again"
+)
+_ROOT: Final = (ROOT_NAME,)
 
 
 class Trail:
@@ -28,7 +34,7 @@ class Trail:
     answer; else they raise AuditFailed, and the caller must work on nothing and answer nothing.
     """
 
-    __slots__ = ("_broker", "_exchange", "_heads", "_request", "_router", "who")
+    __slots__ = ("_broker", "_devices", "_exchange", "_heads", "_request", "_router", "who")
 
     def __init__(self, broker: Broker, router: Router, request: Request) -> None:
         self.who: Identified | None = None  # the sender, once the pipeline knows it
@@ -36,7 +42,8 @@ class Trail:
         self._router = router
         self._request = request
         self._exchange: Exchange | None = None
-        self._heads: dict[str, Head] = {}
+        self._devices: tuple[Device, ...] = ()
+        self._heads: list[Head] = []
 
     async def request(self, mount: Mount, operation: Operation) -> None:
         """Record a request that policy lets pass; a second call, when its plan is made again, records nothing."""
@@ -45,8 +52,8 @@ class Trail:
         who = self.who
         granting: tuple[str, ...] = ()
         if who is not None and who.token is not None:
-            granting = (ROOT_NAME,) if who.acl.is_root else who.acl.granting(operation, self._request.path)
-        exchange = Exchange(
+            granting = _ROOT if who.acl.is_root else who.acl.granting(operation, self._request.path)
+        self._exchange = Exchange(
             request=self._request,
             operation="help" if self._request.help else operation.value,
             who=who,
@@ -54,16 +61,17 @@ class Trail:
             is_allowed=True,
             granting=granting,
         )
-        await self._record_request(exchange, "")
+        record = self._send_request(self._exchange, "")
+        if not (await record.wait() if record.outcome is None else record.outcome):
+            raise AuditFailed(_REQUEST_FAILED)
 
     async def answered(self, response: Response) -> None:
         """Record the answer that is about to be given."""
         if self._request.path in _UNRECORDED_ANSWERS:
             return
-        if not await self._record_response(response, ""):
-            raise AuditFailed(
-                "no audit device could record the response; if the request was a write, read before writing again"
-            )
+        record = self._send_response(response, "")
+        if not (await record.wait() if record.outcome is None else record.outcome):
+            raise AuditFailed(_RESPONSE_FAILED)
 
     async def refused(self, error: BaseException) -> None:
         """Record that the request ends with an error, which the caller raises again."""
@@ -72,17 +80,20 @@ class Trail:
         if isinstance(error, ClusterError) and self._exchange is None:
             return  # nothing was done with it here, and whoever leads now records it
         if isinstance(error, asyncio.CancelledError):
-            self._note_cancelled()
+            if self._exchange is not None:
+                # Nobody can wait for this record: the request has run out of time, or the node stops.
+                self._send_response(Response(500), "the request was cut off")
             return
         text = str(error) if isinstance(error, KNOWN) else "internal error"
         if self._exchange is None:
-            exchange = self._refused_exchange(is_allowed=not isinstance(error, PermissionDenied))
-            await self._record_request(exchange, text)
+            self._exchange = self._refused_exchange(is_allowed=not isinstance(error, PermissionDenied))
+            if not await self._send_request(self._exchange, text).wait():
+                raise AuditFailed(_REQUEST_FAILED)
         response = of_error(error, self._request.id) if isinstance(error, KNOWN) else refusal(500, text)
-        done = await self._record_response(response, text)
+        done = await self._send_response(response, text).wait()
         if not done and not isinstance(error, ClusterError):
             # The cluster's own errors tell nothing that is stored here, and are what makes the node ask elsewhere.
-            raise AuditFailed("no audit device could record the response")
+            raise AuditFailed(_RESPONSE_FAILED)
 
     def _refused_exchange(self, *, is_allowed: bool) -> Exchange:
         """What is known of a request that was refused before it was recorded."""
@@ -96,41 +107,28 @@ class Trail:
             is_allowed=is_allowed,
         )
 
-    async def _record_request(self, exchange: Exchange, error: str) -> None:
-        self._exchange = exchange
+    def _send_request(self, exchange: Exchange, error: str) -> Record:
         at_ms = self._broker.sources.now_ms()
+        devices = self._take_devices(exchange)
+        record = Record(len(devices))
+        for device, head in zip(devices, self._heads, strict=True):
+            device.channel.send(device.formatter.request_line(head, at_ms, error), record)
+        return record
 
-        def line(device: Device) -> bytes:
-            return device.formatter.request_line(self._head(device, exchange), at_ms, error)
-
-        if not await recorded(self._broker.devices, line):
-            raise AuditFailed("no audit device could record the request; nothing was done")
-
-    async def _record_response(self, response: Response, error: str) -> bool:
-        exchange = self._exchange
-        assert exchange is not None
+    def _send_response(self, response: Response, error: str) -> Record:
+        assert self._exchange is not None
         at_ms = self._broker.sources.now_ms()
+        devices = self._take_devices(self._exchange)
+        record = Record(len(devices))
+        for device, head in zip(devices, self._heads, strict=True):
+            device.channel.send(device.formatter.response_line(head, at_ms, response, error), record)
+        return record
 
-        def line(device: Device) -> bytes:
-            return device.formatter.response_line(self._head(device, exchange), at_ms, response, error)
-
-        return await recorded(self._broker.devices, line)
-
-    def _note_cancelled(self) -> None:
-        """Nobody can wait for this record: the request has run out of time, or the node stops."""
-        exchange = self._exchange
-        if exchange is None:
-            return
-        at_ms, response, text = self._broker.sources.now_ms(), Response(500), "the request was cut off"
-        for device in self._broker.devices:
-            device.channel.send(
-                device.formatter.response_line(self._head(device, exchange), at_ms, response, text), None
-            )
-
-    def _head(self, device: Device, exchange: Exchange) -> Head:
-        """Encoded once for both records. A device that was enabled in between begins with the response."""
-        head = self._heads.get(device.entry.uuid)
-        if head is None:
-            head = device.formatter.head(exchange, self._broker.headers)
-            self._heads[device.entry.uuid] = head
-        return head
+    def _take_devices(self, exchange: Exchange) -> tuple[Device, ...]:
+        """The devices as of now, with what both records share encoded once for each."""
+        devices = self._broker.devices
+        if devices is not self._devices:
+            headers = self._broker.headers
+            self._heads = [device.formatter.head(exchange, headers) for device in devices]
+            self._devices = devices
+        return devices
