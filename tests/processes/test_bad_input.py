@@ -5,12 +5,11 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from tests.processes.cluster import Node, dev_server, free_ports, make_cluster, node_config
+from tests.processes.cluster import Node, dev_server, free_ports, node_config
 from tests.processes.routes import walk
 from tests.processes.wire import NO_ANSWER, RawReply, Wire, ask, head, rss_bytes, trickle
 
@@ -537,65 +536,6 @@ def test_canaries_stay_unsaid(node: Node) -> None:
         assert CANARY not in reply.body.decode(), (path, reply.body)
         assert reply.status < 500, (path, reply.body)
     require_quiet(node)
-
-
-# -- nodes that cannot serve
-
-
-def every_kind(token: str = "") -> list[tuple[str, str]]:
-    """A request of every kind, but for what a node answers in every state."""
-    return [
-        ("GET", "secret/data/a"),
-        ("LIST", "secret/metadata"),
-        ("POST", "secret/data/a"),
-        ("DELETE", "secret/data/a"),
-        ("GET", "invented/a"),
-        ("GET", "sys/mounts"),
-        ("POST", "sys/mounts/x"),
-        ("PUT", "sys/step-down"),
-        ("PUT", "sys/seal"),
-        ("GET", "sys/leader"),
-        ("GET", "sys/ha-status"),
-        ("GET", "sys/storage/raft/configuration"),
-        ("POST", "auth/token/create"),
-        ("GET", "auth/token/lookup-self"),
-        ("GET", "cubbyhole/x"),
-        ("GET", "sys/internal/ui/mounts"),
-        ("GET", "sys/nothing"),
-        ("POST", "sys/wrapping/unwrap"),
-        ("POST", "sys/storage/raft/bootstrap/challenge"),
-    ]
-
-
-def test_uninitialised_and_sealed_nodes(tmp_path: Path) -> None:
-    """Every path but the documented ones is 503 "Vault is sealed", before init and after; bad paths stay 400."""
-    one = make_cluster(tmp_path, 1, seal="")
-    node = one[0]
-    try:
-        node.start()
-        for phase, health in (("uninitialised", 501), ("sealed", 503)):
-            for method, path in every_kind():
-                for token in ("", "hvs.x"):
-                    body: object = {} if method in ("POST", "PUT") else None
-                    reply = node.call(method, path, body, token=token)
-                    assert (reply.status, reply.json) == (503, {"errors": ["Vault is sealed"]}), (phase, path, reply)
-            assert node.call("GET", "sys/health").status == health
-            assert node.call("GET", "sys/health?sealedcode=299&uninitcode=298").status == {501: 298, 503: 299}[health]
-            assert node.call("GET", "sys/seal-status").json["sealed"] is True
-            assert node.call("GET", "sys/init").json == {"initialized": health == 503}
-            assert node.call("GET", "sys/health?sealedcode=abc&uninitcode=abc").status == 400
-            assert node.call("BREW", "sys/init").status in (400, 405)
-            assert node.call("DELETE", "sys/init").status == 405
-            for path in PATHS:
-                raw = ask(node.api_port, head("GET", path))
-                assert raw.status in (400, 404, 503), (path[:60], raw)
-            if phase == "uninitialised":
-                init = {"secret_shares": 1, "secret_threshold": 1}
-                assert node.call("PUT", "sys/init", init).status == 200
-                assert node.call("PUT", "sys/init", init).status == 400
-        assert "Traceback" not in node.log and "failed:" not in node.log, node.log[-2000:]
-    finally:
-        one.stop()
 
 
 def test_memory_stays_bounded(node: Node) -> None:
