@@ -120,7 +120,8 @@ async def _route(
     Nobody without a right on the path learns whether it exists or which field was wrong. `typed` is the request with
     its path as it came: where an engine takes several spellings of a name, policy must allow both.
     """
-    context = node.context(mounted, who.caller, request.wrap_ttl_s)
+    caller = who.caller if who is not ANONYMOUS else Caller(client_address=request.client_address)
+    context = node.context(mounted, caller, request.wrap_ttl_s)
     try:
         match = mounted.engine.table.match(request.operation, below)
     except (Unsupported, UnsupportedPath):
@@ -128,8 +129,6 @@ async def _route(
         raise
     route = match.route
     if route.unauthenticated:
-        if who is ANONYMOUS:
-            context = replace(context, caller=Caller(client_address=request.client_address))
         return match, match.decode(request.body), context, request.operation
     _require_token(who)
     try:
