@@ -251,9 +251,9 @@ def _grant_token(node: Unsealed, request: Request, context: Context, mounted: Mo
     made = node.ledger.tokens.create_writes(decided.spec)
     # Disabling the mount revokes what it issued so far, so nothing may be issued beside it.
     unchanged = (Check(AUTH_KEY, mounts.index),) if made.writes else ()
-    return _Granted(
-        (*made.writes, *unlocking, *unchanged), decided.warnings, auth=auth_block(made.token, made.entry, now_ms)
-    )
+    # As of its making: a millisecond later the lifetime would be rounded up by a second.
+    auth = auth_block(made.token, made.entry, made.entry.created_at_ms)
+    return _Granted((*made.writes, *unlocking, *unchanged), decided.warnings, auth=auth)
 
 
 def _require_token(who: Identified) -> None:

@@ -113,7 +113,7 @@ class TokenPaths:
         if decided.spec.id and await self._tokens.lookup(decided.spec.id) is not None:
             raise InvalidRequest("cannot create a token with a duplicate ID")
         made = self._tokens.create_writes(decided.spec)
-        answer = Answer(auth=auth_block(made.token, made.entry, now_ms), warnings=decided.warnings)
+        answer = Answer(auth=auth_block(made.token, made.entry, made.entry.created_at_ms), warnings=decided.warnings)
         return Plan(answer, made.writes)
 
     # Lookup
