@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import msgpack
@@ -67,6 +68,9 @@ class Lockout:
         self._opened = opened
         self._sources = sources
         self._salt = salt
+        self._key = lru_cache(COUNTED_MAX)(self._key_of)
+        # Per mount accessor, as long as its row of the mount table is the same object.
+        self._known: dict[str, tuple[Mount, Settings | None]] = {}
         self._failures: OrderedDict[tuple[str, str], _Failures] = OrderedDict()
 
     async def failed(self, mount: Mount, alias_name: str) -> None:
@@ -127,6 +131,12 @@ class Lockout:
 
         The variable VAULT_DISABLE_USER_LOCKOUT beats the mount's tune, which beats the configuration.
         """
+        known = self._known.get(mount.accessor)
+        if known is None or known[0] is not mount:
+            known = self._known[mount.accessor] = (mount, self._settings_of(mount))
+        return known[1]
+
+    def _settings_of(self, mount: Mount) -> Settings | None:
         if mount.type not in LOCKOUT_METHODS or self._config.disable_user_lockout:
             return None
         base = self._config.lockout_of(mount.type)
@@ -175,7 +185,7 @@ class Lockout:
         longest_s = max(self._config.lockout_of(method).lockout_duration_s for method in LOCKOUT_METHODS)
         return user is None or now_ms >= user.locked_at_ms + 1000 * longest_s
 
-    def _key(self, who: tuple[str, str]) -> str:
+    def _key_of(self, who: tuple[str, str]) -> str:
         accessor, alias_name = who
         named = "\0".join(("lockout", accessor, alias_name)).encode("utf-8", "surrogatepass")
         return f"{PREFIX}{accessor}/{hmac_sha256(self._salt, named).hex()}"

@@ -120,7 +120,8 @@ async def _route(
     Nobody without a right on the path learns whether it exists or which field was wrong. `typed` is the request with
     its path as it came: where an engine takes several spellings of a name, policy must allow both.
     """
-    context = node.context(mounted, who.caller, request.wrap_ttl_s)
+    caller = who.caller if who is not ANONYMOUS else Caller(client_address=request.client_address)
+    context = node.context(mounted, caller, request.wrap_ttl_s)
     try:
         match = mounted.engine.table.match(request.operation, below)
     except (Unsupported, UnsupportedPath):
@@ -128,8 +129,6 @@ async def _route(
         raise
     route = match.route
     if route.unauthenticated:
-        if who is ANONYMOUS:
-            context = replace(context, caller=Caller(client_address=request.client_address))
         return match, match.decode(request.body), context, request.operation
     _require_token(who)
     try:
@@ -252,7 +251,7 @@ def _grant_token(node: Unsealed, request: Request, context: Context, mounted: Mo
     made = node.ledger.tokens.create_writes(decided.spec)
     # Disabling the mount revokes what it issued so far, so nothing may be issued beside it.
     unchanged = (Check(AUTH_KEY, mounts.index),) if made.writes else ()
-    # Counted from the token's own beginning: a clock read earlier would give a second more than was granted.
+    # As of its making: a millisecond later the lifetime would be rounded up by a second.
     auth = auth_block(made.token, made.entry, made.entry.created_at_ms)
     return _Granted((*made.writes, *unlocking, *unchanged), decided.warnings, auth=auth)
 

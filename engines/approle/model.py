@@ -31,7 +31,7 @@ class Role:
     local_secret_ids: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class SecretId:
     """A secret id as stored, without the secret. `num_uses` is what is left of them, 0 for no limit."""
 

@@ -290,7 +290,7 @@ def _encode_secret_id(secret_id: SecretId) -> bytes:
 
 
 def _decode_secret_id(record: bytes) -> SecretId:
-    return SecretId(**dict(zip(SecretId.__dataclass_fields__, _unpacked(record), strict=True)))
+    return SecretId(*_unpacked(record))
 
 
 async def existing_digests(ctx: Context) -> Digests:

