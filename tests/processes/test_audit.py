@@ -122,8 +122,9 @@ def test_no_canary_in_any_record(tmp_path: Path) -> None:
 
         value: dict[str, object] = {"x": canary, "deep": [{"y": canary}, [canary]], "n": 1}
         for mount in ("v1/a", "cubbyhole/a"):
-            for method, body in (("POST", value), ("GET", None), ("DELETE", None)):
-                call(method, mount, body)
+            call("POST", mount, value)
+            call("GET", mount)
+            call("DELETE", mount)
             call("LIST", mount.partition("/")[0])
         for body in (
             {"data": value},
@@ -155,6 +156,26 @@ def test_no_canary_in_any_record(tmp_path: Path) -> None:
         call("POST", "auth/token/create", {"type": "batch", "policies": ["default"]})
         call("POST", "auth/token/revoke-accessor", {"accessor": accessor})
         call("GET", "secret/data/a", token=canary)
+        node.call("POST", "sys/auth/userpass", {"type": "userpass"}, token=root)
+        call("POST", "auth/userpass/users/ann", {"password": canary, "token_policies": "default"})
+        for password in (canary, [canary], f"wrong-{canary}"):
+            call("POST", "auth/userpass/login/ann", {"password": password}, token="")
+        call("POST", "auth/userpass/login/ann", {"password": canary}, token="", wrap="60s")
+        call("POST", "auth/userpass/users/ann/password", {"password": canary})
+        # CVE-2024-8365: of AppRole, the secret id as well as the token and accessor that a login gives out.
+        node.call("POST", "sys/auth/approle", {"type": "approle"}, token=root)
+        call("POST", "auth/approle/role/r", {"token_policies": "default"})
+        role_id = call("GET", "auth/approle/role/r/role-id")["data"]["role_id"]
+        made = call("POST", "auth/approle/role/r/secret-id", {"metadata": "{}"})["data"]
+        secrets.extend((made["secret_id"], made["secret_id_accessor"]))
+        login = {"role_id": role_id, "secret_id": made["secret_id"]}
+        assert call("POST", "auth/approle/login", login, token="")["auth"]["client_token"]
+        call("POST", "auth/approle/login", {"role_id": role_id, "secret_id": canary}, token="")
+        call("POST", "auth/approle/role/r/secret-id/lookup", {"secret_id": made["secret_id"]})
+        call(
+            "POST", "auth/approle/role/r/secret-id-accessor/lookup", {"secret_id_accessor": made["secret_id_accessor"]}
+        )
+        call("POST", "auth/approle/role/r/secret-id/destroy", {"secret_id": made["secret_id"]})
         wrapped = call("POST", "sys/wrapping/wrap", value, wrap="60s")["wrap_info"]["token"]
         call("POST", "sys/wrapping/lookup", {"token": wrapped})
         wrapped = call("POST", "sys/wrapping/rewrap", {"token": wrapped})["wrap_info"]["token"]
@@ -165,8 +186,8 @@ def test_no_canary_in_any_record(tmp_path: Path) -> None:
         call("POST", "sys/tools/random", {"bytes": canary})
         call("POST", "sys/audit-hash/one", {"input": canary})
         call("POST", "sys/mounts/v2", {"type": "kv", "options": {"version": canary}})
-        for body in (b'{"x": "' + canary.encode(), b'["' + canary.encode() + b'"]', canary.encode()):
-            node.call("POST", "secret/data/a", body, token=root)
+        for malformed in (b'{"x": "' + canary.encode(), b'["' + canary.encode() + b'"]', canary.encode()):
+            node.call("POST", "secret/data/a", malformed, token=root)
         log = node.log.replace(f"Root Token: {root}", "")
         records = [json.loads(line.removeprefix("@cee: ")) for path in files for line in path.read_text().splitlines()]
     text = "".join(path.read_text() for path in files)
