@@ -17,13 +17,15 @@ from engines.common.plan import Put
 from node.advert import ACTIVE_KEY, ECHO_PERIOD_S, ActiveNode, Echo
 from node.barrier import Barrier, open_keyring
 from node.config.model import Config
-from node.errors import NoActiveNode, Sealed
+from node.errors import NoActiveNode, Sealed, WrongKey
 from node.forwarding import (
     ECHO,
     FORWARD,
+    RESTORE,
     decode_payload,
     decode_request,
     decode_response,
+    decode_restore,
     encode_echo,
     encode_request,
     encode_response,
@@ -52,6 +54,7 @@ from node.status import KNOWN
 from node.storage import RaftStorage, Storage
 from node.unmount import continue_unmounts
 from node.unsealed import Unsealed
+from node.upload import STREAMED_PATHS
 
 logger = logging.getLogger(__name__)
 
@@ -77,9 +80,16 @@ class NodeIdentity:
     started_at_ms: int
 
 
+async def _nothing() -> None:
+    pass
+
+
 @dataclass(slots=True)
 class Core:
-    """The state of one node. `node_engine` gives the engines that belong to the node itself (system, token)."""
+    """The state of one node. `node_engine` gives the engines that belong to the node itself (system, token).
+
+    `after_restore` is called when a restore has sealed the node because its keys are no longer those of the store.
+    """
 
     config: Config
     storage: Storage
@@ -88,6 +98,7 @@ class Core:
     identity: NodeIdentity
     node_engine: Callable[["Core"], Callable[[str], Engine]]
     on_failed: Callable[[str], None]
+    after_restore: Callable[[], Awaitable[None]] = _nothing
 
     barrier: Barrier = field(init=False)
     root_key: bytes | None = field(init=False, default=None, repr=False)
@@ -183,13 +194,7 @@ class Core:
         try:
             authority = self._authority(root_key)
             self.root_key = root_key
-            self.unsealed = Unsealed(
-                config=self.config,
-                store=self.storage.store,
-                barrier=self.barrier,
-                sources=self.sources,
-                node_engine=self.node_engine(self),
-            )
+            self.unsealed = self._new_unsealed()
             await self.storage.start(authority, self.on_call)
         except BaseException:
             self._forget_keys()
@@ -232,11 +237,45 @@ class Core:
 
     def _store_changed(self, keys: Collection[str]) -> None:
         """A keyring that replication brought (joining, rotation on the leader) takes effect at once."""
-        if self.root_key is not None and (not keys or KEYRING_KEY in keys):
-            stored = self.storage.store.get(KEYRING_KEY)
-            if stored is not None:
-                self.barrier.unsealed(open_keyring(self.root_key, stored.value))
-                self._role_changed()
+        if self.root_key is None or (keys and KEYRING_KEY not in keys):
+            return
+        stored = self.storage.store.get(KEYRING_KEY)
+        if stored is None:
+            return
+        try:
+            self.barrier.unsealed(open_keyring(self.root_key, stored.value))
+        except WrongKey:
+            logger.warning("the store now belongs to other unseal keys; this node seals itself")
+            self._forget_keys()
+            self._role_changed()
+            self.spawn_detached(self._seal_for_new_keys())
+            return
+        if not keys:
+            self._begin_anew()
+        self._role_changed()
+
+    def _begin_anew(self) -> None:
+        """Everything may have changed: whatever was derived from the old content ends with the object that held it."""
+        if self.unsealed is not None:
+            self.unsealed.forget()
+        self.unsealed = self._new_unsealed()
+        self._was_active = False
+
+    def _new_unsealed(self) -> Unsealed:
+        return Unsealed(
+            config=self.config,
+            store=self.storage.store,
+            barrier=self.barrier,
+            sources=self.sources,
+            node_engine=self.node_engine(self),
+        )
+
+    async def _seal_for_new_keys(self) -> None:
+        """Leave the cluster until somebody unseals with the keys that the restored store belongs to."""
+        if isinstance(self.storage, RaftStorage):
+            await self.storage.settle()
+        await self.seal_now()
+        await self.after_restore()
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
@@ -258,6 +297,8 @@ class Core:
                     return await serve(node, parse(wire, request_id))
                 return await self._forward(wire, request_id)
             except (NoLeader, PeerUnreachable):
+                if wire.upload is not None and wire.upload.started:
+                    raise
                 # Nobody has worked on the request, so it may be tried again once somebody leads.
                 left_s = deadline - self.sources.monotonic_s()
                 if left_s <= 0:
@@ -265,11 +306,15 @@ class Core:
                 await self._wait(changed, min(left_s, 0.25))
 
     async def _forward(self, wire: WireRequest, request_id: str) -> Response:
-        parse(wire, request_id)  # what is malformed costs the leader nothing
+        request = parse(wire, request_id)  # what is malformed costs the leader nothing
         if not isinstance(self.storage, RaftStorage):
             raise NoLeader("this node is not ready to serve yet")
-        if wire.headers.get(NO_FORWARDING) and self.active_node() is not None:
-            return self._redirect(wire)
+        if request.path in STREAMED_PATHS or wire.headers.get(NO_FORWARDING):
+            active = self.active_node()
+            if active is not None and active.node_id != self.storage.node_id:
+                return self._redirect(wire)
+        if request.path in STREAMED_PATHS:
+            raise NoLeader("the active node is not known yet, and a body of this size is not forwarded")
         try:
             payload = await self.storage.call_leader(encode_request(wire), FORWARD_TIMEOUT_S)
         except OutcomeUnknown:
@@ -290,12 +335,14 @@ class Core:
         return Response(307, headers={"Location": f"{active.api_address}{wire.path}{query}"})
 
     async def on_call(self, node_id: str, payload: bytes) -> bytes:
-        """Work on what another node of the cluster asks: a forwarded request, or its echo."""
+        """Work on what another node of the cluster asks: a forwarded request, a part of a restore, or its echo."""
         kind, rest = decode_payload(payload)
         if kind == FORWARD:
             request_id = new_uuid(self.sources)
             answer = self._answer_forwarded(decode_request(rest), request_id)
             return encode_response(await guarded(answer, request_id))
+        if kind == RESTORE and isinstance(self.storage, RaftStorage):
+            return await self.storage.on_restore_call(node_id, decode_restore(rest))
         if kind == ECHO:
             self._note_echo(node_id, rest)
         return encode_response(Response(204))

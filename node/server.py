@@ -103,6 +103,8 @@ async def _serve(config: Config, options: ServerOptions) -> int:
         node_engine=node_engines,
         on_failed=lambda reason: failed(f"the storage failed, stopping: {reason}"),
     )
+    if core.seal.is_auto:
+        core.after_restore = partial(unseal_by_itself, core)
     edges: list[Edge] = []
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
