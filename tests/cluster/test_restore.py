@@ -129,8 +129,8 @@ def test_crashes_around_the_entry(tmp_path: Path, seed: int) -> None:
             confirmed = (await asyncio.gather(restoring, return_exceptions=True))[0] is None
             for victim in victims:
                 await cluster.node(victim).start()
-            new_leader = await cluster.leader(within_s=60)
-            await new_leader.store.commit([Put("then", b"2")])
+            await cluster.until(lambda: any(node.member.takes_writes for node in cluster.leaders()), within_s=60)
+            await (await cluster.leader()).store.commit([Put("then", b"2")])
             await cluster.same_everywhere()
             outcomes = {is_new(node) for node in cluster.nodes.values()}
             assert len(outcomes) == 1
