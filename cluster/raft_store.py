@@ -183,6 +183,16 @@ class RaftStore:
         """Whether the leader says that this node is no member any more."""
         return self._member is not None and self._member.removed
 
+    @property
+    def last_index(self) -> int:
+        """Index of the newest entry of this node's log, committed or not."""
+        return self._journal[-1][1] if len(self._journal) else 0
+
+    def term_at(self, index: int) -> int | None:
+        """The term of the entry at index; None when the log does not hold it."""
+        position = index - self._journal[0][1] if len(self._journal) else -1
+        return self._journal[position][2] if 0 <= position < len(self._journal) else None
+
     def peers(self) -> _Peers:
         """The members by the newest peer list known here, by node id."""
         return sorted(self._newest_peers(), key=lambda peer: peer.node_id)

@@ -15,6 +15,7 @@ from cluster.tls import Authority
 from engines.common.frame import Engine
 from engines.common.plan import Put
 from node.advert import ACTIVE_KEY, ECHO_PERIOD_S, ActiveNode, Echo
+from node.autopilot import Autopilot
 from node.barrier import Barrier, open_keyring
 from node.config.model import Config
 from node.errors import NoActiveNode, Sealed, WrongKey
@@ -108,6 +109,7 @@ class Core:
     echoes: dict[str, Echo] = field(init=False, default_factory=dict)
     active_since_ms: int = field(init=False, default=0)
     seal_lock: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
+    autopilot: Autopilot | None = field(init=False, default=None)
     _changed: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _sweeper: Sweeper | None = field(init=False, default=None)
     _serves: bool = field(init=False, default=False)
@@ -234,6 +236,7 @@ class Core:
         self.unsealed = None
         self.progress = None
         self.echoes.clear()
+        self.autopilot = None
 
     def _store_changed(self, keys: Collection[str]) -> None:
         """A keyring that replication brought (joining, rotation on the leader) takes effect at once."""
@@ -259,7 +262,11 @@ class Core:
         if self.unsealed is not None:
             self.unsealed.forget()
         self.unsealed = self._new_unsealed()
-        self._was_active = False
+        if self._sweeper is not None:
+            self.spawn_detached(self._sweeper.stop())
+            self._sweeper = None
+        self.autopilot = None
+        self._serves = False  # `_role_changed` takes over again, from what is there now
 
     def _new_unsealed(self) -> Unsealed:
         return Unsealed(
@@ -397,6 +404,7 @@ class Core:
         elif not self.is_active and self._serves:
             self._serves = False
             self.echoes.clear()
+            self.autopilot = None
             if self.unsealed is not None:
                 self.unsealed.audit.close()
             logger.info("this node is no longer active")
@@ -411,11 +419,20 @@ class Core:
             return
         self._sweeper = node.ledger.sweeper
         self._sweeper.start()
+        if isinstance(self.storage, RaftStorage):
+            autopilot = Autopilot(node.opened, self.storage, self.sources, self._version_of)
+            self.autopilot = autopilot
+            self.spawn(autopilot.run(lambda: self.autopilot is autopilot))
         try:
             await self._advertise(node)
             await continue_unmounts(node)
         except (NoLeader, OutcomeUnknown):
             logger.info("leadership was lost before it was taken up; the next leader does the same again")
+
+    def _version_of(self, node_id: str) -> str:
+        """The program's version on a member, as far as it has told."""
+        echo = self.echoes.get(node_id)
+        return self.identity.version if node_id == self.storage.node_id else echo.version if echo is not None else ""
 
     async def _advertise(self, node: Unsealed) -> None:
         record = ActiveNode(

@@ -42,6 +42,14 @@ class RaftIndexes:
     applied: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutopilotPeriods:
+    """How often autopilot looks, and how often it removes who is dead, in seconds."""
+
+    update_s: float = 2.0
+    reconcile_s: float = 10.0
+
+
 class Storage(Protocol):
     """A store with its leadership. `on_change` is called on the loop whenever `is_active` or `leader_id` may differ."""
 
@@ -142,8 +150,17 @@ class RaftStorage:
     kind = "raft"
     ha_enabled = True
 
-    def __init__(self, raft: RaftStore, *, bind_host: str, bind_port: int, cluster_address: str) -> None:
+    def __init__(
+        self,
+        raft: RaftStore,
+        *,
+        bind_host: str,
+        bind_port: int,
+        cluster_address: str,
+        autopilot_periods: AutopilotPeriods = AutopilotPeriods(),
+    ) -> None:
         self.raft = raft
+        self.autopilot_periods = autopilot_periods
         self.store: Store = raft
         self.node_id = raft.node_id
         self.on_change: Callable[[], None] = _nothing

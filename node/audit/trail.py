@@ -17,7 +17,7 @@ from node.response import Response, of_error, refusal
 from node.status import KNOWN
 
 # Their answer is given while the devices close, because the node stops serving (documentation: non-audited paths).
-# That they were asked for is recorded.
+# That they were asked for is recorded. So it is with a restore, which has replaced the table of devices itself.
 _UNRECORDED_ANSWERS: Final = frozenset({"sys/seal", "sys/step-down"})
 
 
@@ -58,7 +58,7 @@ class Trail:
 
     async def answered(self, response: Response) -> None:
         """Record the answer that is about to be given."""
-        if self._request.path in _UNRECORDED_ANSWERS:
+        if self._request.path in _UNRECORDED_ANSWERS or self._request.upload is not None:
             return
         if not await self._record_response(response, ""):
             raise AuditFailed(

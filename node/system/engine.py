@@ -5,7 +5,18 @@ from collections.abc import Callable
 from engines.common.frame import Engine, RouteTable
 from node.core import Core
 from node.leases.paths import lease_routes
-from node.system import audit, cluster, internal_ui, locked_users, mounts, policies, snapshots, tools, wrapping
+from node.system import (
+    audit,
+    autopilot,
+    cluster,
+    internal_ui,
+    locked_users,
+    mounts,
+    policies,
+    snapshots,
+    tools,
+    wrapping,
+)
 from node.tokens.paths import token_engine
 
 
@@ -28,6 +39,7 @@ def _system(core: Core) -> Engine:
     routes = (
         *cluster.routes(core),
         *snapshots.routes(core),
+        *autopilot.routes(core),
         *mounts.routes(core),
         *policies.routes(core),
         *internal_ui.routes(core),

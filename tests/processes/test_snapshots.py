@@ -122,3 +122,30 @@ def test_restore_on_another_cluster(tmp_path: Path) -> None:
             assert get(node, source_token, "b") is None
         assert {peer["node_id"] for peer in three.peers()} == {"n1", "n2", "n3"}
         put(three.wait_leader(), source_token, "c", 1)
+
+
+def test_autopilot_on_three_nodes(tmp_path: Path) -> None:
+    """All healthy; a node that is killed is told apart, and the rules are kept by the cluster, not by one node."""
+    with cluster(tmp_path) as three:
+        base = "sys/storage/raft/autopilot"
+
+        def state() -> dict[str, object]:
+            found: dict[str, object] = three.call("GET", f"{base}/state").json["data"]
+            return found
+
+        wait_until(lambda: state()["healthy"] is True, "all are healthy")
+        assert state()["failure_tolerance"] == 1
+        assert state()["voters"] == ["n1", "n2", "n3"]
+        assert three.call("POST", f"{base}/configuration", {"cleanup_dead_servers": True}).status == 400
+        assert three.call("POST", f"{base}/configuration", {"last_contact_threshold": "1s"}).status == 204
+        leader = three.wait_leader()
+        victim = next(node for node in three.nodes if node is not leader)
+        victim.kill()
+        wait_until(lambda: state()["healthy"] is False, "the dead node is noticed")
+        assert state()["failure_tolerance"] == 0
+        victim.start()
+        wait_until(lambda: state()["healthy"] is True, "it is healthy again")
+        leader.kill()
+        wait_until(three.leader, "another leads")
+        read = three.call("GET", f"{base}/configuration").json["data"]
+        assert (read["last_contact_threshold"], read["min_quorum"]) == ("1s", 0)
