@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cluster import recovery
 from cluster.disk import Disk, RealDisk
 from cluster.entry import encode
 from cluster.errors import DataFolderRefused, MembershipRefused, NoLeader, SnapshotRefused, StorageFailed
@@ -81,8 +82,13 @@ class RaftStore:
         self._group = GroupCommit(settings, self._propose, self._wake)
         self._member: RaftMember | None = None
         self._failure: StorageFailed | None = None
-        self._reconcile()
-        self._recover_restores()
+        try:
+            self._reconcile()
+            recovery.recover(folder.raft, self.node_id, self._state, self._journal)
+            self._recover_restores()
+        except BaseException:
+            self.close()
+            raise
 
     # Life --------------------------------------------------------------------------------------------------------
 

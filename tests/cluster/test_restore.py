@@ -68,7 +68,7 @@ async def test_all_nodes_change_at_one_entry(cluster: Cluster) -> None:
 
 @scenario
 async def test_a_node_without_the_table_gets_the_state(cluster: Cluster) -> None:
-    """It never takes the entry into its log, and has a stream of the restored state instead; so has one that was away."""
+    """Its log never holds the entry, and it has a stream of the restored state instead; so has one that was away."""
     leader = await cluster.form(4)
     cluster.node("n4").crash()
     name = await staged(cluster, leader, {"n1", "n2"})
@@ -110,7 +110,7 @@ async def test_a_write_planned_before_does_not_pass_after(cluster: Cluster) -> N
 
 @pytest.mark.parametrize("seed", range(12))
 def test_crashes_around_the_entry(tmp_path: Path, seed: int) -> None:
-    """Nodes die at any moment of a restore: afterwards all are the same, and a restore that was confirmed has happened."""
+    """Nodes die at any moment of a restore: then all are the same, and a restore that was confirmed has happened."""
 
     async def play() -> None:
         cluster = Cluster(tmp_path, seed)
@@ -154,7 +154,7 @@ class Crash(Exception):
 
 @pytest.mark.parametrize("step", range(1, 7))
 def test_a_crash_between_the_steps_of_applying(tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next start has the old state and the staged table, so that the log does it again, or has the new one whole."""
+    """The next start has the old state and the staged table, so the log does it again, or has the new one whole."""
     folder = tmp_path / "data"
     state = opened(folder)
     state.set_peers(b"peers")
