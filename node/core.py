@@ -209,13 +209,16 @@ class Core:
         """Drop the keys and leave the cluster. Requests that are being worked on end as they can."""
         async with self.seal_lock:
             was_unsealed = not self.is_sealed
-            self._forget_keys()
-            for task in list(self._tasks):
-                if task is not asyncio.current_task():
-                    task.cancel()
-            await self.storage.stop()
+            await self._leave()
         if was_unsealed:
             logger.info("sealed")
+
+    async def _leave(self) -> None:
+        self._forget_keys()
+        for task in list(self._tasks):
+            if task is not asyncio.current_task():
+                task.cancel()
+        await self.storage.stop()
 
     def _authority(self, root_key: bytes) -> Authority:
         record = self.storage.local_get(JoinRecord.NAME)
@@ -279,9 +282,11 @@ class Core:
 
     async def _seal_for_new_keys(self) -> None:
         """Leave the cluster until somebody unseals with the keys that the restored store belongs to."""
-        if isinstance(self.storage, RaftStorage):
-            await self.storage.settle()
-        await self.seal_now()
+        async with self.seal_lock:  # whoever brings the new keys waits until the old links are down
+            if isinstance(self.storage, RaftStorage):
+                await self.storage.settle()
+            await self._leave()
+        logger.warning("sealed; unseal this node with the keys that the restored snapshot belongs to")
         await self.after_restore()
 
     # -- requests ----------------------------------------------------------------------------------------------------
