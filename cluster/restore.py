@@ -2,7 +2,7 @@
 
 The entry names a table that is staged beside the state. Invariant: a log that holds the entry has the table, whole and
 synced; a follower that lacks it does not take the entry (cluster/follower.py) and gets the state as a stream instead.
-So applying never waits and never fails for want of it, on whichever node leads. docs/decisions/0003 says why.
+So applying never waits and never fails for want of it, on whichever node leads. docs/decisions/0011 says why.
 """
 
 import hashlib

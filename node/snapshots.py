@@ -1,7 +1,7 @@
 """Saving the whole store as an archive, and replacing it by one (API documentation: sys/storage/raft/snapshot).
 
 A restore touches nothing until the archive is here whole, matches its sums, and every node that has to be is ready to
-take it over in one step; that step is one entry of the log (docs/decisions/0003-restore.md).
+take it over in one step; that step is one entry of the log (docs/decisions/0011-restore.md).
 """
 
 import asyncio
