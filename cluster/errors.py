@@ -51,3 +51,7 @@ class TlsMaterialRefused(ClusterError):
 
 class SnapshotDamaged(ClusterError):
     """A snapshot is short, altered or of another program; nothing was changed. It must be fetched again."""
+
+
+class SnapshotRefused(ClusterError):
+    """A snapshot that cannot be taken or restored as things are: no room on the disk, or another is being worked on."""

@@ -5,6 +5,7 @@ lock               held (flock) by the running process
 vault.db/          the state, in LMDB
 raft/journal/      the log
 raft/vote          term and vote
+raft/peers.json    put there to recover from a lost quorum (cluster/recovery.py)
 raft/snapshots/    snapshots being sent or received
 """
 

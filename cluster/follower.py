@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pysyncobj.node import Node
 
 from cluster.append_filter import Mismatch, reduce_append
-from cluster.pysyncobj_seams import Engine, require_command
+from cluster.pysyncobj_seams import Engine, body_of, require_command
 
 if TYPE_CHECKING:
     from cluster.links import Links
@@ -30,8 +30,12 @@ class _Leader:
 
 
 class Follower:
-    def __init__(self, engine: Engine, links: "Links", synced_index: Callable[[], int]) -> None:
+    def __init__(
+        self, engine: Engine, links: "Links", synced_index: Callable[[], int], can_apply: Callable[[bytes], bool]
+    ) -> None:
+        """`can_apply` says of an entry's body whether this node has all that applying it takes."""
         self._engine = engine
+        self._can_apply = can_apply
         self._links = links
         self._synced_index = synced_index
         self._leader: _Leader | None = None
@@ -44,9 +48,7 @@ class Follower:
             ValueError: The entries are malformed; nothing was done.
         """
         engine = self._engine
-        entries = [tuple(entry) for entry in message["entries"]]
-        for command, _, _ in entries:
-            require_command(command)
+        entries = self._usable([tuple(entry) for entry in message["entries"]])
         reduced = reduce_append(engine, message["prev_index"], message["prev_term"], entries, message["commit_index"])
         # First what PySyncObj makes of any word from a leader: the term, who leads, the election time-out.
         heartbeat = {"type": "append_entries", "term": message["term"], "commit_index": 0}
@@ -71,6 +73,15 @@ class Follower:
         self._commit(leader)
         if not reduced.entries or self._synced_index() >= leader.verified_index:
             self._ack_durable(leader)
+
+    def _usable(self, entries: list[Any]) -> list[Any]:
+        """The entries before the first that could not be applied here. The leader has a snapshot for what follows."""
+        for position, (command, _, _) in enumerate(entries):
+            require_command(command)
+            body = body_of(command)
+            if body is not None and not self._can_apply(body):
+                return entries[:position]
+        return entries
 
     def installed(self, node: Node, index: int) -> None:
         """A snapshot up to index was taken in, or turned out to be known already."""

@@ -109,11 +109,15 @@ class GroupCommit:
                 waiting.is_sent = True
             self._propose(body, partial(self._done, batch))
 
-    def lost_leadership(self) -> None:
-        """What gathered will never be sent; what was sent may still be decided by the next leader, for a while."""
+    def refuse_gathered(self) -> None:
+        """What gathered will never be sent."""
         gathered, self._gathered, self._gathered_bytes = self._gathered, deque(), 0
         for waiting in gathered:
             _fail(waiting, NoLeader(NOT_LEADER))
+
+    def lost_leadership(self) -> None:
+        """What gathered will never be sent; what was sent may still be decided by the next leader, for a while."""
+        self.refuse_gathered()
         if self._in_flight and self._give_up is None:
             loop = asyncio.get_running_loop()
             self._give_up = loop.call_later(self._settings.outcome_timeout_s, self._abandon)

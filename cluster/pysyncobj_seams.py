@@ -181,6 +181,11 @@ def change_of(command: bytes) -> PeerChange:
     return decode_change(command[1:])
 
 
+def body_of(command: bytes) -> bytes | None:
+    """What was proposed, if the command is one of ours."""
+    return command[1:] if command[:1] == _REGULAR else None
+
+
 def require_command(command: bytes) -> None:
     """Refuse what could not be applied later, while it can still be refused. Raises ValueError."""
     if is_membership(command):

@@ -47,6 +47,9 @@ class Machine(Protocol):
     def applied_index(self) -> int: ...
     @property
     def durable_index(self) -> int: ...
+    @property
+    def restored_index(self) -> int: ...
+    def can_apply(self, body: bytes) -> bool: ...
     def apply_entry(self, index: int, term: int, body: bytes) -> object: ...
     def apply_change(self, index: int, term: int, change: PeerChange) -> None: ...
     def note_applied(self, index: int, term: int) -> None: ...
@@ -86,8 +89,16 @@ class RaftMember:
         )
         self._engine.resume_at(machine.applied_index)
         self._elections = Elections(self._engine, links, settings, clock, rng)
-        self._follower = Follower(self._engine, links, lambda: log.synced_index)
-        self._replicator = Replicator(self._engine, links, settings, clock, lambda: log.synced_index, self._open_stream)
+        self._follower = Follower(self._engine, links, lambda: log.synced_index, machine.can_apply)
+        self._replicator = Replicator(
+            self._engine,
+            links,
+            settings,
+            clock,
+            lambda: log.synced_index,
+            self._open_stream,
+            lambda: machine.restored_index,
+        )
         self._router = Router(self._engine, links, self._elections, self._follower, self._replicator, self._on_chunk)
         transport.attach(self._router)
         transport.on_members_changed = self._refresh_links
@@ -190,6 +201,41 @@ class RaftMember:
     def propose(self, body: bytes, done: Callable[[object], None]) -> None:
         """Append an entry in this tick or the next one; done gets what the machine made of it, or a Refusal."""
         self._engine.propose(body, done)
+
+    async def decide(self, body: bytes, *, alone: bool = False) -> object:
+        """Propose an entry and return what the machine made of it.
+
+        Args:
+            alone: Take no other writes until it is applied: they were planned on what it will replace.
+
+        Raises:
+            NoLeader: It will never apply.
+            OutcomeUnknown: Leadership or time was lost; it may yet apply.
+        """
+        if not self.takes_writes:
+            raise NoLeader("this node is not the active node of the cluster; nothing was changed")
+        answer: asyncio.Future[object] = self._loop.create_future()
+
+        def done(result: object) -> None:
+            if alone:
+                self._closing_in = 0
+            if not answer.done():
+                answer.set_result(result)
+
+        if alone:
+            self._closing_in = self._engine.term
+        self._engine.propose(body, done)
+        self.wake()
+        try:
+            async with asyncio.timeout(self._settings.commit_timeout_s):
+                result = await answer
+        except TimeoutError:
+            raise OutcomeUnknown("the entry was not confirmed in time; it may still take effect") from None
+        if result is Refusal.NEVER:
+            raise NoLeader("leadership was lost; nothing was changed")
+        if result is Refusal.UNKNOWN:
+            raise OutcomeUnknown("leadership changed before the entry was confirmed; it may still take effect")
+        return result
 
     async def change(self, change: PeerChange) -> None:
         """Add or remove one member, and return once the change is committed.

@@ -3,19 +3,23 @@
 import asyncio
 import random
 from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cluster import recovery
 from cluster.disk import Disk, RealDisk
-from cluster.errors import DataFolderRefused, MembershipRefused, NoLeader, StorageFailed
+from cluster.entry import encode
+from cluster.errors import DataFolderRefused, MembershipRefused, NoLeader, SnapshotRefused, StorageFailed
 from cluster.folder import DataFolder
-from cluster.group_commit import NOT_LEADER, GroupCommit
+from cluster.group_commit import NOT_LEADER, AppliedEntry, GroupCommit
 from cluster.journal import Journal
 from cluster.journal_files import REMEDY
 from cluster.peers import Peer, PeerChange, encode_peers
-from cluster.pysyncobj_seams import NO_OP_COMMAND, Role, change_of, is_membership
+from cluster.pysyncobj_seams import NO_OP_COMMAND, Role, body_of, change_of, is_membership
 from cluster.raft import RaftMember
 from cluster.raft_settings import BootClock, Clock, RaftSettings
 from cluster.replication import PeerProgress
+from cluster.restore import StagedRestores, encode_restore, restored_name
 from cluster.snapshot import SnapshotReader
 from cluster.state import State
 from cluster.state_machine import StateMachine
@@ -72,11 +76,19 @@ class RaftStore:
         self._state = State(folder.state, call_soon, threaded=threaded)
         self._journal = Journal(folder.raft, disk or RealDisk(), call_soon, threaded=threaded)
         self._state.on_failed = self._journal.on_failed = self._failed
-        self._machine = StateMachine(self._state, threaded=threaded)
+        self._threaded = threaded
+        self._staged = StagedRestores(folder.state)
+        self._machine = StateMachine(self._state, self._staged, threaded=threaded)
         self._group = GroupCommit(settings, self._propose, self._wake)
         self._member: RaftMember | None = None
         self._failure: StorageFailed | None = None
-        self._reconcile()
+        try:
+            self._reconcile()
+            recovery.recover(folder.raft, self.node_id, self._state, self._journal)
+            self._recover_restores()
+        except BaseException:
+            self.close()
+            raise
 
     # Life --------------------------------------------------------------------------------------------------------
 
@@ -186,6 +198,16 @@ class RaftStore:
         """Whether the leader says that this node is no member any more."""
         return self._member is not None and self._member.removed
 
+    @property
+    def last_index(self) -> int:
+        """Index of the newest entry of this node's log, committed or not."""
+        return self._journal[-1][1] if len(self._journal) else 0
+
+    def term_at(self, index: int) -> int | None:
+        """The term of the entry at index; None when the log does not hold it."""
+        position = index - self._journal[0][1] if len(self._journal) else -1
+        return self._journal[position][2] if 0 <= position < len(self._journal) else None
+
     def peers(self) -> _Peers:
         """The members by the newest peer list known here, by node id."""
         return sorted(self._newest_peers(), key=lambda peer: peer.node_id)
@@ -270,9 +292,53 @@ class RaftStore:
     def local_delete(self, name: str) -> None:
         self._state.local_delete(name)
 
-    def export(self) -> SnapshotReader:
-        """One consistent copy of the state, in chunks; the caller closes it."""
+    # Snapshots ---------------------------------------------------------------------------------------------------
+
+    @property
+    def snapshots_folder(self) -> Path:
+        """Where snapshots are kept while they are worked on. A restart empties it."""
+        return self._folder.snapshots
+
+    async def export(self) -> SnapshotReader:
+        """One consistent copy of the state, in chunks; the caller closes it. Raises StorageFailed."""
+        await self._state.flush()
         return self._state.export()
+
+    async def reserve_index(self) -> int:
+        """The index of an entry that writes nothing. Raises NoLeader, OutcomeUnknown.
+
+        It is what the rows of a restore say that they were written at: no reader has seen any key at it before, so
+        no write that was planned on the old state passes for one that knows the new.
+        """
+        applied = await self._leading().decide(encode([[]]))
+        assert isinstance(applied, AppliedEntry)
+        return applied.index
+
+    async def stage_restore(self, name: str, stream: Path) -> None:
+        """Unpack a stream beside the state, verified and durable, so that an entry may name it.
+
+        Raises:
+            SnapshotDamaged: The stream is not the one that the name says.
+            SnapshotRefused: The disk has no room for it or failed. Nothing was changed.
+        """
+        self._staged.discard(keep=self._names_in_log())
+        if self._threaded:
+            await asyncio.to_thread(self._staged.stage, name, stream)
+        else:
+            self._staged.stage(name, stream)
+
+    async def restore(self, name: str) -> None:
+        """Replace the state of the whole cluster by what is staged under this name here and on a majority.
+
+        Raises:
+            NoLeader: It will never happen.
+            OutcomeUnknown: It may yet happen.
+        """
+        member = self._leading()
+        if not self._staged.holds(name):
+            raise SnapshotRefused("the snapshot is no longer staged on this node; restore it again")
+        self._group.refuse_gathered()
+        await member.decide(encode_restore(name), alone=True)
 
     # Inside ------------------------------------------------------------------------------------------------------
 
@@ -317,6 +383,23 @@ class RaftStore:
         if index == 1:
             return  # a node that adopted its peers and has never run
         self._journal.reset_to((NO_OP_COMMAND, index - 1, raft_term), (NO_OP_COMMAND, index, raft_term))
+
+    def _recover_restores(self) -> None:
+        """After a restart: no transfer goes on from before it."""
+        self._staged.discard_old(keep=self._names_in_log())
+        for file in self._folder.snapshots.iterdir():
+            file.unlink()
+        applied = [index for _, index in self._restores_in_log() if index <= self._state.applied_index]
+        self._machine.restored_index = max(applied, default=0)
+
+    def _restores_in_log(self) -> Iterator[tuple[str, int]]:
+        for command, index, _ in self._journal[:]:
+            name = restored_name(body_of(command) or b"")
+            if name is not None:
+                yield name, index
+
+    def _names_in_log(self) -> set[str]:
+        return {name for name, index in self._restores_in_log() if index > self._state.applied_index}
 
     def _changed(self) -> None:
         if self.role is not Role.LEADER:

@@ -75,13 +75,16 @@ class Replicator:
         clock: Clock,
         synced_index: Callable[[], int],
         open_stream: Callable[[str], SnapshotSender],
+        restored_index: Callable[[], int],
     ) -> None:
+        """`restored_index` is that of the newest applied entry that replaced the state: only a stream brings it."""
         self._engine = engine
         self._links = links
         self._settings = settings
         self._clock = clock
         self._synced_index = synced_index
         self._open_stream = open_stream
+        self._restored_index = restored_index
         self._raft_term = 0
         self._followers: dict[str, _Follower] = {}
         self._learners: set[str] = set()
@@ -219,7 +222,8 @@ class Replicator:
     def _pump(self, node_id: str, follower: _Follower) -> None:
         if not self._links.connected(node_id):
             return
-        if follower.stream is None and follower.next_index <= self._engine.first_index:
+        oldest_needed = max(self._engine.first_index, self._restored_index())
+        if follower.stream is None and follower.next_index <= oldest_needed:
             follower.stream = self._open_stream(node_id)
         if follower.stream is not None:
             follower.stream.pump(self._now())

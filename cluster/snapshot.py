@@ -8,7 +8,7 @@ Numbers are little-endian. Values are sealed bytes, as everywhere in this part.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from struct import Struct
 from typing import BinaryIO, Final
@@ -58,32 +58,20 @@ class SnapshotReader:
 
     def __iter__(self) -> Iterator[bytes]:
         """The stream, chunk by chunk. Raises SnapshotDamaged if it was interrupted."""
-        packed = self.meta.pack()
-        gathered = bytearray(_MAGIC + _LENGTH.pack(len(packed)) + packed)
-        checksum = 0
-        count, more = 0, True
+        stream = _Encoder(self.meta)
+        more = True
         while more:
             with self._lock:
                 if self._rows is None:
                     raise SnapshotDamaged("the snapshot was interrupted because the database outgrew it; start again")
-                while more and len(gathered) < CHUNK_BYTES_MAX:
+                while more and not stream.is_full:
                     row = self._rows.next()
                     if row is None:
                         more = False
                     else:
-                        key, index, value = row
-                        gathered += _RECORD.pack(_ROW.size + len(key) + len(value), index, len(key)) + key + value
-                        count += 1
-            while len(gathered) >= CHUNK_BYTES_MAX:
-                chunk = bytes(gathered[:CHUNK_BYTES_MAX])
-                del gathered[:CHUNK_BYTES_MAX]
-                checksum = google_crc32c.extend(checksum, chunk)
-                yield chunk
-        head = _END.pack(0, count, 0)[: -_LENGTH.size]
-        checksum = google_crc32c.extend(checksum, bytes(gathered) + head)
-        last = bytes(gathered) + head + _LENGTH.pack(checksum)
-        for at in range(0, len(last), CHUNK_BYTES_MAX):
-            yield last[at : at + CHUNK_BYTES_MAX]
+                        stream.add(*row)
+            yield from stream.full_chunks()
+        yield from stream.end()
 
     def close(self) -> None:
         """Let go of the point in time; iteration ends with SnapshotDamaged."""
@@ -97,6 +85,48 @@ class SnapshotReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class _Encoder:
+    """Gathers records into chunks of CHUNK_BYTES_MAX, with the running checksum and count."""
+
+    def __init__(self, meta: Meta) -> None:
+        packed = meta.pack()
+        self._gathered = bytearray(_MAGIC + _LENGTH.pack(len(packed)) + packed)
+        self._checksum = 0
+        self._count = 0
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._gathered) >= CHUNK_BYTES_MAX
+
+    def add(self, key: bytes, index: int, value: bytes) -> None:
+        self._gathered += _RECORD.pack(_ROW.size + len(key) + len(value), index, len(key)) + key + value
+        self._count += 1
+
+    def full_chunks(self) -> Iterator[bytes]:
+        while self.is_full:
+            chunk = bytes(self._gathered[:CHUNK_BYTES_MAX])
+            del self._gathered[:CHUNK_BYTES_MAX]
+            self._checksum = google_crc32c.extend(self._checksum, chunk)
+            yield chunk
+
+    def end(self) -> Iterator[bytes]:
+        self._gathered += _END.pack(0, self._count, 0)[: -_LENGTH.size]
+        checksum = google_crc32c.extend(self._checksum, bytes(self._gathered))
+        last = bytes(self._gathered) + _LENGTH.pack(checksum)
+        for at in range(0, len(last), CHUNK_BYTES_MAX):
+            yield last[at : at + CHUNK_BYTES_MAX]
+
+
+def encoded(meta: Meta, rows: Iterable[tuple[bytes, int, bytes]]) -> Iterator[bytes]:
+    """The stream of these (key, index, value), chunk by chunk."""
+    stream = _Encoder(meta)
+    for row in rows:
+        stream.add(*row)
+        if stream.is_full:
+            yield from stream.full_chunks()
+    yield from stream.end()
 
 
 def verify(path: Path) -> Meta:

@@ -74,7 +74,7 @@ class State:
         self._snapshots: WeakSet[SnapshotReader] = WeakSet()
         if not swap.recover(folder):
             Table.create(folder / swap.NEW)
-            swap.swap_in(folder)
+            swap.swap_in(folder, folder / swap.NEW)
         self._table = Table(folder / swap.CURRENT)
         self._durable = self._applied = self._table.meta()
         self._active = Overlay()
@@ -366,16 +366,34 @@ class State:
 
     def finish_import(self) -> None:
         """Replace the state by the prepared one, durably. Keeps the local table. Raises StorageFailed."""
+        self._replace_by(self._folder / swap.NEW, None)
+
+    def apply_restore(self, index: int, term: int, staged: Path) -> None:
+        """Apply an entry that puts a staged table in the place of everything but the peers and the local table.
+
+        Cut off at any step, it is done again from the log: until the last rename the staged folder keeps its name.
+
+        Raises:
+            StorageFailed: The disk failed, or the staged table is not there.
+        """
+        self._require_working()
+        last = self._applied
+        if index > last.index:
+            self._replace_by(staged, Meta(index, term, last.index, last.raft_term, last.peers))
+
+    def _replace_by(self, folder: Path, meta: Meta | None) -> None:
         if self._flight is not None:
             self._finish_flight()
         for snapshot in self._snapshots:
             snapshot.close()
         try:
-            new = Table(self._folder / swap.NEW)
+            new = Table(folder)
+            if meta is not None:
+                new.write((), meta, 0)
             new.local_write(self._table.local_items())
             new.close()
             self._table.close()
-            swap.swap_in(self._folder)
+            swap.swap_in(self._folder, folder)
             self._table = Table(self._folder / swap.CURRENT)
         except (lmdb.Error, OSError) as error:
             self._fail(error)

@@ -10,6 +10,7 @@ from cluster.errors import StorageFailed
 from cluster.group_commit import AppliedEntry
 from cluster.peers import Peer, PeerChange, decode_peers, encode_peers
 from cluster.pysyncobj_seams import Refusal
+from cluster.restore import StagedRestores, restored_name
 from cluster.snapshot import SnapshotReader
 from cluster.state import State
 
@@ -41,8 +42,10 @@ class SnapshotChunks:
 class StateMachine:
     """Raft's view of the state. Apply raises only for a fault of this node."""
 
-    def __init__(self, state: State, *, threaded: bool) -> None:
+    def __init__(self, state: State, staged: StagedRestores, *, threaded: bool) -> None:
+        self.restored_index = 0
         self._state = state
+        self._staged = staged
         self._threaded = threaded
 
     @property
@@ -60,6 +63,12 @@ class StateMachine:
             StorageFailed: The local disk failed, or a newer program wrote the entry and this node would fall apart
                 from the others by passing it over.
         """
+        name = restored_name(body)
+        if name is not None:
+            self._state.apply_restore(index, term, self._staged.path(name))
+            self.restored_index = index
+            logger.warning("log entry %d has replaced the state by the snapshot %s", index, name)
+            return AppliedEntry(index, ())
         if body[:1] != bytes((FORMAT_VERSION,)):
             raise StorageFailed(f"the log entry {index} is of another version of this program; update this node")
         try:
@@ -70,6 +79,11 @@ class StateMachine:
             self._state.note_applied(index, term)
             return Refusal.NEVER
         return AppliedEntry(index, self._state.apply(index, term, sets))
+
+    def can_apply(self, body: bytes) -> bool:
+        """Whether this node holds what the entry takes: a restore must be staged here before the log may name it."""
+        name = restored_name(body)
+        return name is None or self._staged.holds(name)
 
     def apply_change(self, index: int, term: int, change: PeerChange) -> None:
         if index > self._state.applied_index:

@@ -33,10 +33,13 @@ def discard(folder: Path) -> None:
             shutil.rmtree(path)
 
 
-def swap_in(folder: Path) -> None:
-    """Put the new one, complete and synced, in the place of the old one, if there is one."""
+def swap_in(folder: Path, new: Path) -> None:
+    """Put the new one, complete and synced, in the place of the old one, if there is one.
+
+    A new one under another name than NEW (a staged restore) is left as it was by a crash before its own rename.
+    """
     disk = RealDisk()
-    current, new, old = folder / CURRENT, folder / NEW, folder / OLD
+    current, old = folder / CURRENT, folder / OLD
     disk.sync_folder(new)
     if current.exists():
         disk.rename(current, old)

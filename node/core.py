@@ -15,15 +15,18 @@ from cluster.tls import Authority
 from engines.common.frame import Engine
 from engines.common.plan import Put
 from node.advert import ACTIVE_KEY, ECHO_PERIOD_S, ActiveNode, Echo
+from node.autopilot import Autopilot
 from node.barrier import Barrier, open_keyring
 from node.config.model import Config
-from node.errors import NoActiveNode, Sealed
+from node.errors import NoActiveNode, Sealed, WrongKey
 from node.forwarding import (
     ECHO,
     FORWARD,
+    RESTORE,
     decode_payload,
     decode_request,
     decode_response,
+    decode_restore,
     encode_echo,
     encode_request,
     encode_response,
@@ -52,6 +55,7 @@ from node.status import KNOWN
 from node.storage import RaftStorage, Storage
 from node.unmount import continue_unmounts
 from node.unsealed import Unsealed
+from node.upload import STREAMED_PATHS
 
 logger = logging.getLogger(__name__)
 
@@ -77,9 +81,16 @@ class NodeIdentity:
     started_at_ms: int
 
 
+async def _nothing() -> None:
+    pass
+
+
 @dataclass(slots=True)
 class Core:
-    """The state of one node. `node_engine` gives the engines that belong to the node itself (system, token)."""
+    """The state of one node. `node_engine` gives the engines that belong to the node itself (system, token).
+
+    `after_restore` is called when a restore has sealed the node because its keys are no longer those of the store.
+    """
 
     config: Config
     storage: Storage
@@ -88,6 +99,7 @@ class Core:
     identity: NodeIdentity
     node_engine: Callable[["Core"], Callable[[str], Engine]]
     on_failed: Callable[[str], None]
+    after_restore: Callable[[], Awaitable[None]] = _nothing
 
     barrier: Barrier = field(init=False)
     root_key: bytes | None = field(init=False, default=None, repr=False)
@@ -97,6 +109,7 @@ class Core:
     echoes: dict[str, Echo] = field(init=False, default_factory=dict)
     active_since_ms: int = field(init=False, default=0)
     seal_lock: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
+    autopilot: Autopilot | None = field(init=False, default=None)
     _changed: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _sweeper: Sweeper | None = field(init=False, default=None)
     _serves: bool = field(init=False, default=False)
@@ -183,13 +196,7 @@ class Core:
         try:
             authority = self._authority(root_key)
             self.root_key = root_key
-            self.unsealed = Unsealed(
-                config=self.config,
-                store=self.storage.store,
-                barrier=self.barrier,
-                sources=self.sources,
-                node_engine=self.node_engine(self),
-            )
+            self.unsealed = self._new_unsealed()
             await self.storage.start(authority, self.on_call)
         except BaseException:
             self._forget_keys()
@@ -202,13 +209,16 @@ class Core:
         """Drop the keys and leave the cluster. Requests that are being worked on end as they can."""
         async with self.seal_lock:
             was_unsealed = not self.is_sealed
-            self._forget_keys()
-            for task in list(self._tasks):
-                if task is not asyncio.current_task():
-                    task.cancel()
-            await self.storage.stop()
+            await self._leave()
         if was_unsealed:
             logger.info("sealed")
+
+    async def _leave(self) -> None:
+        self._forget_keys()
+        for task in list(self._tasks):
+            if task is not asyncio.current_task():
+                task.cancel()
+        await self.storage.stop()
 
     def _authority(self, root_key: bytes) -> Authority:
         record = self.storage.local_get(JoinRecord.NAME)
@@ -229,14 +239,55 @@ class Core:
         self.unsealed = None
         self.progress = None
         self.echoes.clear()
+        self.autopilot = None
 
     def _store_changed(self, keys: Collection[str]) -> None:
         """A keyring that replication brought (joining, rotation on the leader) takes effect at once."""
-        if self.root_key is not None and (not keys or KEYRING_KEY in keys):
-            stored = self.storage.store.get(KEYRING_KEY)
-            if stored is not None:
-                self.barrier.unsealed(open_keyring(self.root_key, stored.value))
-                self._role_changed()
+        if self.root_key is None or (keys and KEYRING_KEY not in keys):
+            return
+        stored = self.storage.store.get(KEYRING_KEY)
+        if stored is None:
+            return
+        try:
+            self.barrier.unsealed(open_keyring(self.root_key, stored.value))
+        except WrongKey:
+            logger.warning("the store now belongs to other unseal keys; this node seals itself")
+            self._forget_keys()
+            self._role_changed()
+            self.spawn_detached(self._seal_for_new_keys())
+            return
+        if not keys:
+            self._begin_anew()
+        self._role_changed()
+
+    def _begin_anew(self) -> None:
+        """Everything may have changed: whatever was derived from the old content ends with the object that held it."""
+        if self.unsealed is not None:
+            self.unsealed.forget()
+        self.unsealed = self._new_unsealed()
+        if self._sweeper is not None:
+            self.spawn_detached(self._sweeper.stop())
+            self._sweeper = None
+        self.autopilot = None
+        self._serves = False  # `_role_changed` takes over again, from what is there now
+
+    def _new_unsealed(self) -> Unsealed:
+        return Unsealed(
+            config=self.config,
+            store=self.storage.store,
+            barrier=self.barrier,
+            sources=self.sources,
+            node_engine=self.node_engine(self),
+        )
+
+    async def _seal_for_new_keys(self) -> None:
+        """Leave the cluster until somebody unseals with the keys that the restored store belongs to."""
+        async with self.seal_lock:  # whoever brings the new keys waits until the old links are down
+            if isinstance(self.storage, RaftStorage):
+                await self.storage.settle()
+            await self._leave()
+        logger.warning("sealed; unseal this node with the keys that the restored snapshot belongs to")
+        await self.after_restore()
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
@@ -258,6 +309,8 @@ class Core:
                     return await serve(node, parse(wire, request_id))
                 return await self._forward(wire, request_id)
             except (NoLeader, PeerUnreachable):
+                if wire.upload is not None and wire.upload.started:
+                    raise
                 # Nobody has worked on the request, so it may be tried again once somebody leads.
                 left_s = deadline - self.sources.monotonic_s()
                 if left_s <= 0:
@@ -265,11 +318,15 @@ class Core:
                 await self._wait(changed, min(left_s, 0.25))
 
     async def _forward(self, wire: WireRequest, request_id: str) -> Response:
-        parse(wire, request_id)  # what is malformed costs the leader nothing
+        request = parse(wire, request_id)  # what is malformed costs the leader nothing
         if not isinstance(self.storage, RaftStorage):
             raise NoLeader("this node is not ready to serve yet")
-        if wire.headers.get(NO_FORWARDING) and self.active_node() is not None:
-            return self._redirect(wire)
+        if request.path in STREAMED_PATHS or wire.headers.get(NO_FORWARDING):
+            active = self.active_node()
+            if active is not None and active.node_id != self.storage.node_id:
+                return self._redirect(wire)
+        if request.path in STREAMED_PATHS:
+            raise NoLeader("the active node is not known yet, and a body of this size is not forwarded")
         try:
             payload = await self.storage.call_leader(encode_request(wire), FORWARD_TIMEOUT_S)
         except OutcomeUnknown:
@@ -290,12 +347,14 @@ class Core:
         return Response(307, headers={"Location": f"{active.api_address}{wire.path}{query}"})
 
     async def on_call(self, node_id: str, payload: bytes) -> bytes:
-        """Work on what another node of the cluster asks: a forwarded request, or its echo."""
+        """Work on what another node of the cluster asks: a forwarded request, a part of a restore, or its echo."""
         kind, rest = decode_payload(payload)
         if kind == FORWARD:
             request_id = new_uuid(self.sources)
             answer = self._answer_forwarded(decode_request(rest), request_id)
             return encode_response(await guarded(answer, request_id))
+        if kind == RESTORE and isinstance(self.storage, RaftStorage):
+            return await self.storage.on_restore_call(node_id, decode_restore(rest))
         if kind == ECHO:
             self._note_echo(node_id, rest)
         return encode_response(Response(204))
@@ -350,6 +409,7 @@ class Core:
         elif not self.is_active and self._serves:
             self._serves = False
             self.echoes.clear()
+            self.autopilot = None
             if self.unsealed is not None:
                 self.unsealed.audit.close()
             logger.info("this node is no longer active")
@@ -364,11 +424,20 @@ class Core:
             return
         self._sweeper = node.ledger.sweeper
         self._sweeper.start()
+        if isinstance(self.storage, RaftStorage):
+            autopilot = Autopilot(node.opened, self.storage, self.sources, self._version_of)
+            self.autopilot = autopilot
+            self.spawn(autopilot.run(lambda: self.autopilot is autopilot))
         try:
             await self._advertise(node)
             await continue_unmounts(node)
         except (NoLeader, OutcomeUnknown):
             logger.info("leadership was lost before it was taken up; the next leader does the same again")
+
+    def _version_of(self, node_id: str) -> str:
+        """The program's version on a member, as far as it has told."""
+        echo = self.echoes.get(node_id)
+        return self.identity.version if node_id == self.storage.node_id else echo.version if echo is not None else ""
 
     async def _advertise(self, node: Unsealed) -> None:
         record = ActiveNode(

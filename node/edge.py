@@ -1,14 +1,15 @@
 """The HTTP edge: from sockets to WireRequest and back. It knows HTTP and nothing of secrets.
 
 Every bound on size and time is here: request line and headers by the parser, the body by max_request_size, the headers'
-arrival by http_read_header_timeout, the body's by http_read_timeout, the whole by max_request_duration.
+arrival by http_read_header_timeout, the body's by http_read_timeout, the whole by max_request_duration. The archives of
+snapshots pass through in chunks, within bounds of their own.
 """
 
 import asyncio
 import logging
 import re
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,10 +18,11 @@ from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
 from aiohttp.web_protocol import RequestHandler
 
 from node.config.listeners import Listener
-from node.errors import RequestTimedOut, RequestTooLarge
-from node.quick_response import web_response
+from node.errors import RequestTimedOut, RequestTooLarge, UploadInterrupted
+from node.quick_response import HEADERS, web_response
 from node.request import WireRequest
 from node.response import Response, of_error, refusal
+from node.upload import STREAMED_PATHS, Upload
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,10 @@ STOP_TIMEOUT_S: Final = 10.0  # for what is being worked on when the listener st
 _LINE_BYTES_MAX: Final = 8190  # aiohttp's own bound of a first line
 _LIST_LINE: Final = re.compile(rb"\ALIST ([^ ?#\r\n]+)(?:\?([^ #\r\n]*))? (HTTP/1\.[01]\r\n)")
 _BODILESS: Final = frozenset({"GET", "HEAD", "LIST"})
+# For an archive of SNAPSHOT_BYTES_MAX at 20 MB/s; a peer that takes or gives nothing is cut off long before.
+STREAM_S_MAX: Final = 3600.0
+STREAM_STALL_S_MAX: Final = 60.0
+_STREAMED: Final = frozenset(f"/v1/{path}" for path in STREAMED_PATHS)
 _KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "LIST", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -188,7 +194,11 @@ class Edge:
         key = id(request)
         self._in_flight[key] = InFlight(task, loop.time() + self._duration_s_max)
         try:
-            return web_response(await self._answer(request), request)
+            response = await self._answer(request)
+            if response.stream is None:
+                return web_response(response, request)
+            self._in_flight[key].deadline_s = loop.time() + STREAM_S_MAX
+            return await _send_stream(request, response, response.stream)
         except asyncio.CancelledError:
             if task.cancelling() and self._in_flight[key].deadline_s <= loop.time():
                 task.uncancel()
@@ -203,10 +213,14 @@ class Edge:
             return refusal(405, "unsupported method")
         path, _, query = request.raw_path.partition("?")
         body = b""
-        if method not in _BODILESS or request.can_read_body:
-            expected = request.headers.get("Expect", "")
-            if expected and expected.lower() != "100-continue":
-                return refusal(417, "the only expectation known is 100-continue")
+        upload = None
+        expected = request.headers.get("Expect", "")
+        if expected and expected.lower() != "100-continue":
+            return refusal(417, "the only expectation known is 100-continue")
+        if path in _STREAMED and method in ("POST", "PUT"):
+            self._in_flight[id(request)].deadline_s = asyncio.get_running_loop().time() + STREAM_S_MAX
+            upload = Upload(self._chunks(request, is_awaited=bool(expected)))
+        elif method not in _BODILESS or request.can_read_body:
             try:
                 body = await self._body(request, is_awaited=bool(expected))
             except RequestTooLarge as error:
@@ -225,8 +239,23 @@ class Edge:
             body=body,
             client_address=address,
             client_port=port,
+            upload=upload,
         )
         return await self._handle(wire)
+
+    async def _chunks(self, request: web.BaseRequest, *, is_awaited: bool) -> AsyncIterator[bytes]:
+        """The body as it arrives. Raises UploadInterrupted when the client is gone or silent."""
+        if is_awaited:
+            _continue(request)
+        try:
+            while True:
+                async with asyncio.timeout(self.listener.http_read_timeout_s or None):
+                    chunk = await request.content.readany()
+                if not chunk:
+                    return
+                yield chunk
+        except (TimeoutError, ConnectionError, ClientPayloadError, PayloadEncodingError, HttpProcessingError):
+            raise UploadInterrupted from None
 
     async def _body(self, request: web.BaseRequest, *, is_awaited: bool) -> bytes:
         """The body. `is_awaited`: the client sends it only once it is told to (RFC 9110, 10.1.1)."""
@@ -239,8 +268,8 @@ class Edge:
             if len(body) > self._body_bytes_max:
                 raise RequestTooLarge
             return body
-        if is_awaited and request.version >= HttpVersion11 and request.transport is not None:
-            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if is_awaited:
+            _continue(request)
         chunks: list[bytes] = []
         size = 0
         async with asyncio.timeout(self.listener.http_read_timeout_s or None):
@@ -269,3 +298,32 @@ def _sender(request: web.BaseRequest) -> tuple[str, int]:
     transport = request.transport
     name = transport.get_extra_info("peername") if transport is not None else None
     return (name[0], name[1]) if isinstance(name, tuple) else ("", 0)
+
+
+def _continue(request: web.BaseRequest) -> None:
+    if request.version >= HttpVersion11 and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+async def _send_stream(
+    request: web.BaseRequest, response: Response, chunks: AsyncIterator[bytes]
+) -> web.StreamResponse:
+    """Send a body while it is made. One that cannot be completed ends without its end, so nobody takes it for whole."""
+    headers = {**HEADERS, **response.headers, "Content-Type": response.content_type}
+    sent = web.StreamResponse(status=response.status, headers=headers)
+    sent.enable_chunked_encoding()
+    try:
+        await sent.prepare(request)
+        async for chunk in chunks:
+            async with asyncio.timeout(STREAM_STALL_S_MAX):
+                await sent.write(chunk)
+        await sent.write_eof()
+    except BaseException as error:
+        logger.warning("a streamed answer was cut off: %s", type(error).__name__)
+        if request.transport is not None:
+            request.transport.abort()
+        raise
+    finally:
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
+    return sent

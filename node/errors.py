@@ -62,6 +62,13 @@ class BadRequest(NodeError):
     """The HTTP request itself is malformed: path, method, JSON, header."""
 
 
+class UploadInterrupted(NodeError):
+    """The client stopped sending a body in the middle; nothing was done with it."""
+
+    def __init__(self) -> None:
+        super().__init__("the request body did not arrive completely")
+
+
 class RequestTooLarge(NodeError):
     """The body is over max_request_size."""
 

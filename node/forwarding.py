@@ -11,6 +11,7 @@ from node.response import Response
 
 FORWARD: Final = "forward"
 ECHO: Final = "echo"
+RESTORE: Final = "restore"
 
 
 def encode_request(wire: WireRequest) -> bytes:
@@ -55,6 +56,20 @@ def decode_response(payload: bytes) -> Response:
     """The answer in a payload. Raises ValueError."""
     status, body, content_type, headers = msgpack.unpackb(payload)
     return Response(status, body, content_type, headers)
+
+
+def encode_restore(question: bytes) -> bytes:
+    """The payload of a question about a restore, as cluster/restore_transfer.py has made it."""
+    return bytes(msgpack.packb([RESTORE, question]))
+
+
+def decode_restore(rest: list[object]) -> list[object]:
+    """The question in such a payload. Raises BadRequest."""
+    match rest:
+        case [bytes(packed)]:
+            question = decode_payload(packed)
+            return [question[0], *question[1]]
+    raise BadRequest("the other node sent a question of another shape; are both of one version?")
 
 
 def encode_echo(echo: Echo) -> bytes:

@@ -16,6 +16,7 @@ from engines.common.frame import Operation
 from engines.common.json_values import has_long_number
 from node.errors import BadRequest, MethodNotAllowed
 from node.paths import canonical_path
+from node.upload import STREAMED_PATHS, Upload, one_chunk
 
 JSON_DEPTH_MAX: Final = 240  # deeper than any secret; orjson encodes up to 254
 JSON_MEMBERS_MAX: Final = 100_000  # members and elements of one body; bounds the objects made from it (CVE-2025-6203)
@@ -36,6 +37,7 @@ class WireRequest:
     body: bytes = field(repr=False)
     client_address: str
     client_port: int = 0
+    upload: Upload | None = field(default=None, repr=False)
 
     def parsed_query(self) -> Mapping[str, str]:
         """The query's members. Raises BadRequest."""
@@ -55,7 +57,7 @@ class Request:
     help: bool
     client_address: str
     headers: Mapping[str, str] = field(repr=False)
-    raw_body: bytes = field(repr=False)
+    upload: Upload | None = field(repr=False)
     client_port: int = 0
 
 
@@ -68,8 +70,6 @@ _OPERATIONS: Final[Mapping[str, Operation]] = {
     "DELETE": Operation.DELETE,
 }
 _EMPTY: Final[Mapping[str, Any]] = {}
-# Bodies that are not JSON: an archive, handed to its handler as it came.
-_RAW_BODY_PATHS: Final = frozenset({"sys/storage/raft/snapshot", "sys/storage/raft/snapshot-force"})
 
 
 def parse(wire: WireRequest, request_id: str) -> Request:
@@ -97,7 +97,7 @@ def parse(wire: WireRequest, request_id: str) -> Request:
                 operation = Operation.LIST
     elif operation is Operation.LIST or (operation is Operation.DELETE and not wire.body):
         body = query
-    elif path in _RAW_BODY_PATHS:
+    elif path in STREAMED_PATHS:
         body = _EMPTY
     else:
         body = json_object(wire.body)
@@ -120,7 +120,7 @@ def parse(wire: WireRequest, request_id: str) -> Request:
         help=help_wanted,
         client_address=wire.client_address,
         headers=headers,
-        raw_body=wire.body,
+        upload=wire.upload or (Upload(one_chunk(wire.body)) if path in STREAMED_PATHS else None),
         client_port=wire.client_port,
     )
 

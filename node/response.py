@@ -1,6 +1,6 @@
 """From a plan's answer to bytes: the envelope of the API documentation, encoded once."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,12 +17,13 @@ ERROR_CHARS_MAX: Final = 4096  # some errors name what was asked for, and that m
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What goes back on the wire. `headers` are in addition to the ones every answer carries."""
+    """What goes back on the wire. `headers` are added to those of every answer. `stream` is instead of body."""
 
     status: int
     body: bytes = field(default=b"", repr=False)
     content_type: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
+    stream: AsyncIterator[bytes] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -121,7 +121,7 @@ async def _route(
     its path as it came: where an engine takes several spellings of a name, policy must allow both.
     """
     caller = who.caller if who is not ANONYMOUS else Caller(client_address=request.client_address)
-    context = node.context(mounted, caller, request.wrap_ttl_s)
+    context = node.context(mounted, caller, request.wrap_ttl_s, request.upload)
     try:
         match = mounted.engine.table.match(request.operation, below)
     except (Unsupported, UnsupportedPath):
@@ -173,7 +173,7 @@ async def _commit(
     if plan.writes or more:
         # What committed names what it was based on, so the commit itself is the proof that nothing read was stale.
         await node.opened.commit(node.prefix_of(mounted.mount), plan.writes, more)
-    elif not who.use_writes:
+    elif not who.use_writes and not plan.is_committed:
         # The gate of design.md, section 2: after everything was read, before anything is said.
         node.store.require_lease()
     return response
@@ -210,6 +210,8 @@ def _respond(
     node: Unsealed, request: Request, mounted: Mounted, answer: Answer, granted: _Granted
 ) -> tuple[Response, Sequence[Write]]:
     """The response to give once everything is committed, and the writes that wrapping it takes."""
+    if answer.stream is not None:
+        return Response(200, content_type=answer.stream.content_type, stream=answer.stream.chunks), ()
     if answer.raw is not None:
         return Response(200, answer.raw.body, answer.raw.content_type), ()
     if answer.bare is not None:

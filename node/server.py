@@ -37,7 +37,7 @@ from node.retry_join import retry_join
 from node.seal.registry import seal_from_stanza
 from node.sources import SystemSources
 from node.status import KNOWN
-from node.storage import InmemStorage, RaftStorage, Storage, split_address
+from node.storage import AutopilotPeriods, InmemStorage, RaftStorage, Storage, split_address
 from node.system.engine import node_engines
 from node.unseal import unseal_by_itself
 from node.version import VERSION
@@ -103,6 +103,8 @@ async def _serve(config: Config, options: ServerOptions) -> int:
         node_engine=node_engines,
         on_failed=lambda reason: failed(f"the storage failed, stopping: {reason}"),
     )
+    if core.seal.is_auto:
+        core.after_restore = partial(unseal_by_itself, core)
     edges: list[Edge] = []
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -173,7 +175,12 @@ def _storage(config: Config) -> tuple[Storage, str]:
     bind = next(listener for listener in config.listeners if not listener.is_unix).cluster_host_port
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     raft = RaftStore(folder, settings)
-    storage = RaftStorage(raft, bind_host=bind.host, bind_port=bind.port, cluster_address=address)
+    periods = AutopilotPeriods(
+        update_s=max(1, stanza.autopilot_update_interval_s), reconcile_s=stanza.autopilot_reconcile_interval_s
+    )
+    storage = RaftStorage(
+        raft, bind_host=bind.host, bind_port=bind.port, cluster_address=address, autopilot_periods=periods
+    )
     return storage, address
 
 

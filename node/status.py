@@ -11,6 +11,8 @@ from cluster.errors import (
     NoLeader,
     OutcomeUnknown,
     PeerUnreachable,
+    SnapshotDamaged,
+    SnapshotRefused,
 )
 from engines.common.errors import (
     EngineError,
@@ -38,6 +40,7 @@ from node.errors import (
     Sealed,
     SealRefused,
     SealUnavailable,
+    UploadInterrupted,
     WrongKey,
 )
 from node.policy.errors import PasswordPolicyError, PolicyError, PolicyNameRefused
@@ -53,6 +56,8 @@ STATUS: Final[Mapping[type[Exception], int]] = {
     PolicyError: 400,
     PolicyNameRefused: 400,
     PasswordPolicyError: 400,
+    SnapshotDamaged: 400,
+    SnapshotRefused: 500,
     JoinRefused: 500,
     PermissionDenied: 403,
     NotFound: 404,
@@ -62,6 +67,7 @@ STATUS: Final[Mapping[type[Exception], int]] = {
     MethodNotAllowed: 405,
     EntryTooLarge: 413,
     RequestTooLarge: 413,
+    UploadInterrupted: 408,
     Conflict: 500,  # only after the node's own retries: the client may simply ask again
     OutcomeUnknown: 500,  # not 503, which says that nothing happened: the write may yet commit
     RequestTimedOut: 500,

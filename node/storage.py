@@ -8,21 +8,28 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
-from cluster.errors import NoLeader, PeerUnreachable, StorageFailed
+from cluster.errors import NoLeader, OutcomeUnknown, PeerUnreachable, SnapshotRefused, StorageFailed
 from cluster.inmem import InmemStore
 from cluster.links import TlsLinks
 from cluster.peers import Peer
 from cluster.raft_store import RaftStore
+from cluster.restore_transfer import RestoreReceiver, send_restore
 from cluster.store import Store
 from cluster.tls import Authority, TlsMaterial, client_context, issue, peer_node_id
+from node.forwarding import encode_restore
 
 logger = logging.getLogger(__name__)
 
 # How long a joining node has to open its cluster port before the leader gives up on it.
 ADMISSION_S: Final = 60.0
+
+# After a restore that ends with new keys, how long this node goes on telling the others of it before it seals itself:
+# two elections, should the leader be lost just then, and the heartbeat that brings the commit.
+SETTLE_S: Final = 5.0
 
 OnCall = Callable[[str, bytes], Awaitable[bytes]]
 
@@ -33,6 +40,14 @@ class RaftIndexes:
 
     committed: int
     applied: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutopilotPeriods:
+    """How often autopilot looks, and how often it removes who is dead, in seconds."""
+
+    update_s: float = 2.0
+    reconcile_s: float = 10.0
 
 
 class Storage(Protocol):
@@ -135,8 +150,17 @@ class RaftStorage:
     kind = "raft"
     ha_enabled = True
 
-    def __init__(self, raft: RaftStore, *, bind_host: str, bind_port: int, cluster_address: str) -> None:
+    def __init__(
+        self,
+        raft: RaftStore,
+        *,
+        bind_host: str,
+        bind_port: int,
+        cluster_address: str,
+        autopilot_periods: AutopilotPeriods = AutopilotPeriods(),
+    ) -> None:
         self.raft = raft
+        self.autopilot_periods = autopilot_periods
         self.store: Store = raft
         self.node_id = raft.node_id
         self.on_change: Callable[[], None] = _nothing
@@ -145,6 +169,7 @@ class RaftStorage:
         self._bind = (bind_host, bind_port)
         self._links: TlsLinks | None = None
         self._material: TlsMaterial | None = None
+        self._receiver = RestoreReceiver(raft.snapshots_folder, raft.stage_restore)
         raft.on_role_change = lambda: self.on_change()
         raft.on_failed = lambda error: self.on_failed(error)
 
@@ -211,6 +236,49 @@ class RaftStorage:
         if self._links is None or leader is None or leader == self.node_id:
             raise NoLeader("there is no leader to forward to yet; try again")
         return await self._links.call(leader, payload, timeout_s)
+
+    async def restore(self, name: str, stream: Path) -> None:
+        """Replace the whole cluster's state by this stream, once a majority has it on disk.
+
+        Raises:
+            SnapshotDamaged, SnapshotRefused: It cannot be taken here, or not by a majority. Nothing was changed.
+            NoLeader: Leadership was lost first. Nothing was changed.
+            OutcomeUnknown: It may yet take effect.
+        """
+        await self.raft.stage_restore(name, stream)
+        others = [peer.node_id for peer in self.peers() if peer.node_id != self.node_id]
+        outcomes = await asyncio.gather(*(self._stage_on(node, name, stream) for node in others))
+        refused = [said for said in outcomes if said]
+        for said in refused:
+            logger.warning("a node is not ready for the restore, and gets it later: %s", said)
+        if 1 + len(others) - len(refused) <= (1 + len(others)) // 2:
+            raise SnapshotRefused(f"a majority of the nodes could not take the snapshot: {'; '.join(refused)}")
+        await self.raft.restore(name)
+
+    async def _stage_on(self, node_id: str, name: str, stream: Path) -> str:
+        """Why this node does not have it; "" if it does."""
+        links = self._links
+        if links is None:
+            raise NoLeader("this node stopped taking part in the cluster; nothing was changed")
+        try:
+
+            async def call(peer: str, question: bytes, timeout_s: float) -> bytes:
+                return await links.call(peer, encode_restore(question), timeout_s)
+
+            await send_restore(call, node_id, name, stream)
+        except (SnapshotRefused, PeerUnreachable, OutcomeUnknown) as error:
+            return str(error)
+        return ""
+
+    async def on_restore_call(self, node_id: str, question: list[object]) -> bytes:
+        """Work on what the leader asks before a restore."""
+        if node_id != self.leader_id:
+            raise NoLeader("only the leader may prepare a restore")
+        return await self._receiver.on_call(question)
+
+    async def settle(self) -> None:
+        """Stay for SETTLE_S, so that the other nodes apply what this one has applied."""
+        await asyncio.sleep(SETTLE_S)
 
     async def admit(self, node_id: str, address: str) -> None:
         """Add a node once its cluster port answers with this cluster's certificate.

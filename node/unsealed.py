@@ -28,6 +28,7 @@ from node.policy import Decision
 from node.request import Request
 from node.sources import Sources
 from node.tokens.model import TokenEntry, Ttls
+from node.upload import Upload
 from node.view import MountView, OpenedStore
 from node.wrapping import Wrapping
 
@@ -146,7 +147,7 @@ class Unsealed:
         """Below which the writes of a mount's plans lie."""
         return "" if mount.type in NODE_TYPES else mount.storage_prefix
 
-    def context(self, mounted: Mounted, caller: Caller, wrap_ttl_s: int = 0) -> Context:
+    def context(self, mounted: Mounted, caller: Caller, wrap_ttl_s: int = 0, upload: Upload | None = None) -> Context:
         """What the engine of this mount may know about one request."""
         mount = mounted.mount
         known = self._contexts.get(mount.path)
@@ -163,7 +164,7 @@ class Unsealed:
             )
             known = self._contexts[mount.path] = (MountView(self.opened, self.prefix_of(mount)), info)
         view, info = known
-        return Context(view=view, mount=info, caller=caller, sources=self.sources, wrap_ttl_s=wrap_ttl_s)
+        return Context(view=view, mount=info, caller=caller, sources=self.sources, wrap_ttl_s=wrap_ttl_s, upload=upload)
 
     async def identify(self, request: Request) -> Identified:
         """The sender, if its token is good now. Raises PermissionDenied, with one text for every reason."""
@@ -207,7 +208,7 @@ class Unsealed:
     def forget(self) -> None:
         """Drop every opened record and close the audit devices: the node is sealing."""
         self.audit.close()
-        self.opened.forget()
+        self.opened.end()
         self._known.clear()
         self._ledger = None
         self._lockout = None

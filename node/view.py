@@ -5,6 +5,7 @@ from itertools import islice
 from typing import Final
 
 from cluster import store as sealed_store
+from cluster.errors import NoLeader
 from cluster.store import Store
 from engines.common.context import Seen
 from engines.common.plan import Delete, Put, Write
@@ -23,6 +24,7 @@ class OpenedStore:
         self._barrier = barrier
         self._cache: dict[str, Seen | None] = {}
         self._cache_bytes = 0
+        self._ended = False
         store.watch(self._changed)
 
     def get(self, key: str) -> Seen | None:
@@ -31,6 +33,7 @@ class OpenedStore:
             return self._cache[key]
         except KeyError:
             pass
+        self._require_current()
         stored = self._store.get(key)
         seen = None if stored is None else Seen(key, self._barrier.open(key, stored.value), stored.index)
         self._remember(key, seen)
@@ -49,14 +52,24 @@ class OpenedStore:
 
         Raises what Store.commit raises.
         """
+        self._require_current()
         sealed = [self._sealed(prefix, write) for write in writes]
         sealed.extend(self._sealed("", write) for write in more)
         return await self._store.commit(sealed)
 
+    def end(self) -> None:
+        """Serve nothing more: the keys are gone, or the whole store was replaced under those who still work on it."""
+        self._ended = True
+        self.forget()
+
     def forget(self) -> None:
-        """Drop every opened record: the node is sealing."""
+        """Drop every opened record."""
         self._cache.clear()
         self._cache_bytes = 0
+
+    def _require_current(self) -> None:
+        if self._ended:
+            raise NoLeader("the store was sealed or replaced by a snapshot meanwhile; nothing was written")
 
     def _sealed(self, prefix: str, write: Write) -> sealed_store.Write:
         key = prefix + write.key

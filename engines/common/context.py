@@ -73,7 +73,8 @@ class Caller:
 class Context:
     """Everything a handler is handed besides the decoded request.
 
-    `wrap_ttl_s`: for how long the caller wants the answer wrapped, in seconds; 0 for not at all.
+    `wrap_ttl_s`: for how long the caller wants the answer wrapped, in seconds; 0 for not at all. `upload`: the body of
+    a path that takes one too large for memory, to be read once.
     """
 
     view: View
@@ -81,3 +82,4 @@ class Context:
     caller: Caller
     sources: Sources
     wrap_ttl_s: int = 0
+    upload: AsyncIterator[bytes] | None = field(default=None, repr=False)

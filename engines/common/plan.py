@@ -3,7 +3,7 @@
 Keys are relative to the mount's own storage and values are plaintext records; the pipeline prefixes and seals them.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 
@@ -86,6 +86,14 @@ class RawAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StreamAnswer:
+    """A body too large for memory, made chunk by chunk while it is sent."""
+
+    chunks: AsyncIterator[bytes] = field(repr=False)
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """The response of one request. All members unset means that there is nothing to say (204).
 
@@ -100,6 +108,7 @@ class Answer:
     login: TokenGrant | None = None
     auth: Mapping[str, object] | None = field(default=None, repr=False)
     raw: RawAnswer | None = None
+    stream: StreamAnswer | None = None
     bare: Mapping[str, object] | None = field(default=None, repr=False)
     advisory_ttl_s: int = 0
     repeat_data: bool = False
@@ -107,7 +116,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """An answer and its writes, committed together as one set of one Raft entry, or not at all."""
+    """An answer and its writes, committed together as one set of one Raft entry, or not at all.
+
+    `is_committed`: the handler has had its own entry committed, which is all the proof that its answer needs.
+    """
 
     answer: Answer = Answer()
     writes: tuple[Write, ...] = ()
+    is_committed: bool = False

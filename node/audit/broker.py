@@ -178,7 +178,7 @@ def _test_line(device: Device, sources: Sources) -> bytes:
         help=False,
         client_address="",
         headers={},
-        raw_body=b"",
+        upload=None,
     )
     exchange = Exchange(request=request, operation="update", who=ANONYMOUS, mount=None, is_allowed=True)
     return device.formatter.request_line(device.formatter.head(exchange, _EMPTY), sources.now_ms())

@@ -18,7 +18,7 @@ from node.response import Response, of_error, refusal
 from node.status import KNOWN
 
 # Their answer is given while the devices close, because the node stops serving (documentation: non-audited paths).
-# That they were asked for is recorded.
+# That they were asked for is recorded. So it is with a restore, which has replaced the table of devices itself.
 _UNRECORDED_ANSWERS: Final = frozenset({"sys/seal", "sys/step-down"})
 _REQUEST_FAILED: Final = "no audit device could record the request; nothing was done"
 _RESPONSE_FAILED: Final = (
@@ -67,7 +67,7 @@ class Trail:
 
     async def answered(self, response: Response) -> None:
         """Record the answer that is about to be given."""
-        if self._request.path in _UNRECORDED_ANSWERS:
+        if self._request.path in _UNRECORDED_ANSWERS or self._request.upload is not None:
             return
         record = self._send_response(response, "")
         if not (await record.wait() if record.outcome is None else record.outcome):

@@ -5,7 +5,18 @@ from collections.abc import Callable
 from engines.common.frame import Engine, RouteTable
 from node.core import Core
 from node.leases.paths import lease_routes
-from node.system import audit, cluster, internal_ui, locked_users, mounts, policies, tools, wrapping
+from node.system import (
+    audit,
+    autopilot,
+    cluster,
+    internal_ui,
+    locked_users,
+    mounts,
+    policies,
+    snapshots,
+    tools,
+    wrapping,
+)
 from node.tokens.paths import token_engine
 
 
@@ -27,6 +38,8 @@ def node_engines(core: Core) -> Callable[[str], Engine]:
 def _system(core: Core) -> Engine:
     routes = (
         *cluster.routes(core),
+        *snapshots.routes(core),
+        *autopilot.routes(core),
         *mounts.routes(core),
         *policies.routes(core),
         *internal_ui.routes(core),
