@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pysyncobj.node import Node
 
 from cluster.append_filter import CommittedConflict
+from cluster.disk import Disk
 from cluster.elections import Elections
 from cluster.errors import MembershipRefused, NoLeader, OutcomeUnknown, SnapshotDamaged, StorageFailed
 from cluster.follower import Follower
@@ -72,6 +73,7 @@ class RaftMember:
         clock: Clock,
         rng: random.Random,
         snapshots_folder: Path,
+        disk: Disk,
     ) -> None:
         self.on_change: Callable[[], None] = lambda: None
         self.on_failed: Callable[[StorageFailed], None] = lambda error: None
@@ -102,7 +104,7 @@ class RaftMember:
         self._router = Router(self._engine, links, self._elections, self._follower, self._replicator, self._on_chunk)
         transport.attach(self._router)
         transport.on_members_changed = self._refresh_links
-        self._receiver = SnapshotReceiver(snapshots_folder)
+        self._receiver = SnapshotReceiver(snapshots_folder, disk)
         self._shown_peers: dict[str, str] = {}
         self._installing: asyncio.Task[None] | None = None
         self._leaving: dict[str, str] = {}

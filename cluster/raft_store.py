@@ -51,12 +51,15 @@ class RaftStore:
         rng: random.Random | None = None,
         disk: Disk | None = None,
         threaded: bool = True,
+        open_state: Callable[..., State] = State,
+        open_journal: Callable[..., Journal] = Journal,
     ) -> None:
         """Open state and log.
 
         Args:
             rng: Spreads the election time-outs.
             threaded: False does all disk work on the calling thread (the simulation).
+            open_state, open_journal: What makes them; the simulation has its own.
 
         Raises:
             DataFolderRefused: What is there is damaged.
@@ -73,8 +76,9 @@ class RaftStore:
         def call_soon(act: Callable[[], None]) -> None:
             loop.call_soon_threadsafe(act)
 
-        self._state = State(folder.state, call_soon, threaded=threaded)
-        self._journal = Journal(folder.raft, disk or RealDisk(), call_soon, threaded=threaded)
+        self._disk = disk or RealDisk()
+        self._state = open_state(folder.state, call_soon, threaded=threaded)
+        self._journal = open_journal(folder.raft, self._disk, call_soon, threaded=threaded)
         self._state.on_failed = self._journal.on_failed = self._failed
         self._threaded = threaded
         self._staged = StagedRestores(folder.state)
@@ -142,6 +146,7 @@ class RaftStore:
             self._clock,
             self._rng,
             self._folder.snapshots,
+            self._disk,
         )
         member.on_change = self._changed
         member.on_failed = self._failed

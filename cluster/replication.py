@@ -273,6 +273,10 @@ class Replicator:
 
     def _send(self, node_id: str, follower: _Follower, prev_index: int, entries: list[Any]) -> bool:
         now = self._now()
+        prev_term = self._engine.term_at(prev_index)
+        if prev_term is None:
+            # Compacted away: what comes before is not said, and the message verifies nothing.
+            prev_index, prev_term = 0, 0
         sent = self._links.send(
             node_id,
             {
@@ -281,7 +285,7 @@ class Replicator:
                 "commit_index": self._engine.commit_index,
                 "entries": entries,
                 "prev_index": prev_index,
-                "prev_term": self._engine.term_at(prev_index) or 0,
+                "prev_term": prev_term,
                 "sent_at": now,
             },
         )

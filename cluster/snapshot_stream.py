@@ -4,12 +4,13 @@ One chunk is on its way at a time, so memory is bounded by its size on both side
 lost link costs one chunk: the follower keeps what it has and names the offset at which it goes on.
 """
 
-import os
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from cluster.disk import Disk, DiskFile
 from cluster.errors import SnapshotDamaged
 
 if TYPE_CHECKING:
@@ -102,9 +103,10 @@ class Received:
 class SnapshotReceiver:
     """Gathers the chunks of one snapshot at a time in a file."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, disk: Disk) -> None:
         self._path = folder / "incoming"
-        self._file: BinaryIO | None = None
+        self._disk = disk
+        self._file: DiskFile | None = None
         self._snapshot_id = ""
         self._size = 0
 
@@ -124,25 +126,24 @@ class SnapshotReceiver:
             answer(0, False)
             return None
         if message["offset"] == self._size:
-            self._file.write(message["data"])
+            self._file.append(message["data"])
             self._size += len(message["data"])
         if not message["last"] or message["offset"] + len(message["data"]) != self._size:
             answer(self._size, True)
             return None
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._file.sync()
         self._end()
         return Received(self._path, message["index"], message["snapshot_term"])
 
     def discard(self) -> None:
         """Forget what was received, and its file."""
         self._end()
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            self._disk.remove(self._path)
 
     def _begin(self, snapshot_id: str) -> None:
         self.discard()
-        fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        self._file = os.fdopen(fd, "wb")
+        self._file = self._disk.open_append(self._path)
         self._snapshot_id = snapshot_id
         self._size = 0
 

@@ -1,0 +1,172 @@
+"""One simulated node: a disk, a clock and a place in the network that outlive its lives."""
+
+import random
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cluster.errors import DataFolderRefused, NoLeader, StorageFailed
+from cluster.folder import DataFolder
+from cluster.peers import Peer
+from cluster.pysyncobj_seams import is_membership
+from cluster.raft_store import RaftStore
+from cluster.table import Meta
+from tests.cluster.simulator.disk import MemoryDisk
+from tests.cluster.simulator.loop import Life, SimLoop
+from tests.cluster.simulator.network import SimLinks
+from tests.cluster.simulator.parts import MemoryState, SimJournal, Vault
+from tests.cluster.simulator.witness import Violation
+
+if TYPE_CHECKING:
+    from tests.cluster.simulator.cluster import SimCluster
+
+
+class SimClock:
+    """A node's clock: the loop's, at a rate and from an offset of its own. Never goes back."""
+
+    def __init__(self, loop: SimLoop, offset_s: float, rate: float) -> None:
+        self._loop = loop
+        self.offset_s = offset_s
+        self.rate = rate
+
+    def now_ns(self) -> int:
+        return int((self._loop.now_s * self.rate + self.offset_s) * 1e9)
+
+
+class SimNode:
+    """A node of a SimCluster."""
+
+    def __init__(self, cluster: "SimCluster", node_id: str) -> None:
+        self.node_id = node_id
+        self.address = f"{node_id}:8201"
+        self.peer = Peer(node_id, self.address)
+        self.rng = random.Random(f"{cluster.plan.seed} {node_id}")
+        self.disk = MemoryDisk(self.rng)
+        self.vault = Vault()
+        self.clock = SimClock(cluster.loop, self.rng.uniform(1, 1e6), self.rng.uniform(*cluster.plan.clock_rates))
+        self.sync_s = (0.0, 0.0)
+        self.life: Life | None = None
+        self.store_: RaftStore | None = None
+        self.restarts_at: float | None = None
+        self.left = False  # removed from the cluster, by a removal that was confirmed
+        self._cluster = cluster
+
+    @property
+    def store(self) -> RaftStore:
+        assert self.store_ is not None
+        return self.store_
+
+    @property
+    def running(self) -> bool:
+        return self.store_ is not None
+
+    @property
+    def member(self) -> Any:
+        return self.store_._member if self.store_ is not None else None
+
+    @property
+    def leads(self) -> bool:
+        return self.store_ is not None and self.store_.is_ready_leader
+
+    def has_lease(self) -> bool:
+        """Whether a client that asks now would be served."""
+        try:
+            self.store.require_lease()
+        except NoLeader:
+            return False
+        return True
+
+    # Lives -------------------------------------------------------------------------------------------------------
+
+    def start(self, adopt: list[Peer] | None = None) -> None:
+        """Begin a life on what the disk holds. With `adopt`, as a node that joins."""
+        if self.running:
+            return
+        self.restarts_at = None
+        self.life = Life(self)
+        try:
+            self.life.context.run(self._start, adopt)
+        except (DataFolderRefused, StorageFailed) as error:
+            raise Violation(f"start: {self.node_id} refuses what it wrote itself: {error}") from error
+
+    def _start(self, adopt: list[Peer] | None) -> None:
+        cluster = self._cluster
+        assert self.life is not None
+        folder = DataFolder(Path("/"), self.node_id, -1)
+        store = RaftStore(
+            folder,
+            cluster.plan.settings,
+            self.clock,
+            rng=random.Random(self.rng.random()),
+            disk=self.disk,
+            threaded=False,
+            open_state=partial(MemoryState, vault=self.vault, disk=self.disk),
+            open_journal=partial(SimJournal, sync_delay_s=self._sync_delay_s, on_entry=self._entry_added),
+        )
+        store.on_failed = self._failed
+        self.store_ = store
+        machine = store._machine
+        machine.apply_entry = self._witnessed(machine.apply_entry)  # type: ignore[method-assign]
+        if adopt is not None:
+            store.adopt(adopt)
+        drive(store.start(SimLinks(cluster.network, self.life, self.node_id), self.address))
+
+    def crash(self) -> None:
+        """End in the middle of whatever goes on, as by the loss of power."""
+        if self.life is None or self.life.dead:
+            return
+        self.life.dead = True
+        self._cluster.graves.append((self.life, self.store_))
+        if self.store_ is not None:
+            journal = self.store_._journal
+            assert isinstance(journal, SimJournal)
+            journal.die(self.rng, self.disk)
+        self.disk.lose_power()
+        self.store_ = None
+        self._cluster.network.node_died(self.node_id)
+
+    def empty(self) -> None:
+        """Come back with nothing, under the same name."""
+        self.disk.wipe()
+        self.vault.data, self.vault.meta = {}, Meta()
+        self.left = False
+
+    def spawn(self, work: Any) -> None:
+        """Do this within the node's process: it stops when the process does."""
+        assert self.life is not None
+        self._cluster.loop.create_task(self._cluster.guarded(work), context=self.life.context)
+
+    def _sync_delay_s(self) -> float:
+        low, high = self.sync_s
+        return 0.0 if high == 0 else self.rng.uniform(low, high)
+
+    # What the witness hears --------------------------------------------------------------------------------------
+
+    def _entry_added(self, entry: tuple[bytes, int, int], prev_term: int) -> None:
+        self._cluster.witness.entry_added(self, entry, prev_term)
+        if is_membership(entry[0]) and self.member is not None:
+            self._cluster.witness.change_added(self, entry[1])
+
+    def _witnessed(self, apply_entry: Callable[[int, int, bytes], object]) -> Callable[[int, int, bytes], object]:
+        def apply(index: int, term: int, body: bytes) -> object:
+            result = apply_entry(index, term, body)
+            self._cluster.witness.applied_entry(self, index, term, body, result)
+            return result
+
+        return apply
+
+    def _failed(self, error: StorageFailed) -> None:
+        """The store asks for the end of the process: right after a fault of the disk, wrong in any other case."""
+        if not self.disk.gave_error:
+            raise Violation(f"stopped: {self.node_id} stopped although its disk works: {error}")
+        self._cluster.down(self)
+
+
+def drive(work: Any) -> None:
+    """Run a coroutine that has nothing to wait for."""
+    try:
+        work.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("it waits for something")
