@@ -250,9 +250,8 @@ def test_a_node_is_killed_during_a_restore(tmp_path: Path, victim_leads: bool) -
         assert found == {"old"} or outcome != [204]
         put(three.wait_leader(), token, "then", 1)
         for node in three.nodes:
-            wait_until(
-                lambda node=node: not any((node.data / "raft" / "snapshots").iterdir()), "nothing is left behind"
-            )
+            folder = node.data / "raft" / "snapshots"
+            wait_until(lambda folder=folder: not any(folder.iterdir()), "nothing is left behind")
 
 
 def test_what_is_refused_changes_nothing(tmp_path: Path) -> None:
@@ -271,7 +270,8 @@ def test_what_is_refused_changes_nothing(tmp_path: Path) -> None:
         assert node.call("POST", SNAPSHOT, bytes(altered), token=token).status == 400
         assert node.call("POST", SNAPSHOT, archive, token="wrong").status == 403
         with socket.create_connection(("127.0.0.1", node.api_port)) as client:
-            head = f"POST /v1/{SNAPSHOT} HTTP/1.1\r\nHost: x\r\nX-Vault-Token: {token}\r\nContent-Length: {len(archive)}\r\n\r\n"
+            lines = (f"POST /v1/{SNAPSHOT} HTTP/1.1", "Host: x", f"X-Vault-Token: {token}")
+            head = "\r\n".join((*lines, f"Content-Length: {len(archive)}", "", ""))
             client.sendall(head.encode() + archive[: len(archive) // 2])
         assert get(node, token, "b") == 1
         wait_until(lambda: not any((node.data / "raft" / "snapshots").iterdir()), "nothing is left behind")
