@@ -97,6 +97,8 @@ class SimCluster:
         self.on_event(f"{self.loop.now_s - 1000:10.4f} " + " ".join(str(fact) for fact in facts))
 
     def _on_arrival(self, source: str, target: str, message: Message) -> None:
+        if message["type"] == "response_vote":
+            self.witness.voted(self.nodes[source], message["term"], target)
         self.witness.digest = crc32(
             f"{self.loop.now_s:.9f}{source}{target}{message['type']}".encode(), self.witness.digest
         )

@@ -11,7 +11,6 @@ from typing import Any
 from weakref import WeakSet
 
 from cluster.errors import StorageFailed
-from cluster.flusher import FLUSH_AFTER_S
 from cluster.journal import Journal, _InFlight
 from cluster.journal_format import LogEntry
 from cluster.overlay import Overlay
@@ -107,7 +106,9 @@ class MemoryState(State):
         threaded: bool = True,
         vault: Vault,
         disk: MemoryDisk,
+        flush_s: float,
     ) -> None:
+        self._flush_s = flush_s
         self.on_failed = lambda error: None
         self._folder = folder
         self._threaded = False
@@ -127,7 +128,7 @@ class MemoryState(State):
     def _begin_later(self) -> None:
         if not self._flush_is_due:
             self._flush_is_due = True
-            asyncio.get_running_loop().call_later(FLUSH_AFTER_S, self._flush_due)
+            asyncio.get_running_loop().call_later(self._flush_s, self._flush_due)
 
     def _flush_due(self) -> None:
         self._flush_is_due = False
