@@ -212,7 +212,7 @@ class SimJournal(Journal):
     def die(self, rng: random.Random, disk: MemoryDisk) -> None:
         """The process ends: what was being written is not there, in part there, or there and nobody knows."""
         flight = self._in_flight
-        if flight is None or flight.done.is_set() or disk.gave_error:
+        if flight is None or flight.done.is_set() or disk.gave_error or disk.is_off:
             return
         fate = rng.randrange(3)
         if fate == 0:
