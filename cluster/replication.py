@@ -219,7 +219,7 @@ class Replicator:
     def _pump(self, node_id: str, follower: _Follower) -> None:
         if not self._links.connected(node_id):
             return
-        if follower.stream is None and follower.next_index <= self._engine.first_index:
+        if follower.stream is None and self._engine.term_at(follower.next_index - 1) is None:
             follower.stream = self._open_stream(node_id)
         if follower.stream is not None:
             follower.stream.pump(self._now())
@@ -271,7 +271,7 @@ class Replicator:
         now = self._now()
         prev_term = self._engine.term_at(prev_index)
         if prev_term is None:
-            # Compacted away: what comes before is not said, and the message verifies nothing.
+            # Compacted away, or made up: what comes before is not said, and the message verifies nothing.
             prev_index, prev_term = 0, 0
         sent = self._links.send(
             node_id,

@@ -33,11 +33,12 @@ async def serve(node: Unsealed, request: Request) -> Response:
     Raises:
         EngineError, NodeError, ClusterError: What node/status.py maps to a refusal.
     """
+    since = node.store.leading_term  # before anything is read: see Store.require_lease
     who = await _identify(node, request) if request.token else ANONYMOUS
     try:
         for attempt in range(1, PLAN_ATTEMPTS_MAX + 1):
             try:
-                return await _attempt(node, request, who)
+                return await _attempt(node, request, who, since)
             except Conflict:
                 if attempt == PLAN_ATTEMPTS_MAX:
                     raise
@@ -62,7 +63,7 @@ async def _identify(node: Unsealed, request: Request) -> Identified:
             continue
 
 
-async def _attempt(node: Unsealed, request: Request, who: Identified) -> Response:
+async def _attempt(node: Unsealed, request: Request, who: Identified, since: int) -> Response:
     found = node.router.match(request.path)
     if found is None:
         _require_allowed(node, who, request)
@@ -73,7 +74,7 @@ async def _attempt(node: Unsealed, request: Request, who: Identified) -> Respons
         return bare(help_for(mounted.engine, mounted.mount.path, below))
     match, decoded, context = await _route(node, mounted, below, who, request)
     plan = await match.route.handler(decoded, context)
-    return await _commit(node, request, who, mounted, context, plan)
+    return await _commit(node, request, who, mounted, context, plan, since)
 
 
 async def _route(
@@ -118,7 +119,13 @@ class _Granted:
 
 
 async def _commit(
-    node: Unsealed, request: Request, who: Identified, mounted: Mounted, context: Context, plan: Plan
+    node: Unsealed,
+    request: Request,
+    who: Identified,
+    mounted: Mounted,
+    context: Context,
+    plan: Plan,
+    since: int,
 ) -> Response:
     """Make the plan's writes true, with those of what it grants and wraps: one entry, all or nothing."""
     answer = plan.answer
@@ -135,7 +142,7 @@ async def _commit(
         await node.opened.commit(node.prefix_of(mounted.mount), plan.writes, more)
     elif not who.use_writes:
         # The gate of design.md, section 2: after everything was read, before anything is said.
-        node.store.require_lease()
+        node.store.require_lease(since)
     return response
 
 

@@ -175,11 +175,12 @@ class SimCluster:
     async def read(self, node: SimNode, key: str, between_s: float) -> None:
         """A read as a request does it: local, then the gate. Between the two the node may be busy, or paused."""
         before = self.witness.newest.get(key, 0)
+        since = node.store.leading_term
         stored = node.store.get(key)
         if between_s:
             await asyncio.sleep(between_s)
         try:
-            node.store.require_lease()
+            node.store.require_lease(since)
         except NoLeader:
             return
         self.witness.read(node, key, stored.index if stored is not None else 0, before)

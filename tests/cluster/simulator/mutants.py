@@ -184,7 +184,7 @@ def _says_never() -> Iterator[None]:
 # 7 Lease
 
 
-def _no_lease(self: RaftMember) -> None:
+def _no_lease(self: RaftMember, since: int | None = None) -> None:
     if not self.is_ready_leader:
         raise NoLeader("not the leader")
 
@@ -225,10 +225,10 @@ def _forgets_the_promise() -> Iterator[None]:
 def _keeps_lease_in_hand_over() -> Iterator[None]:
     original = RaftMember.require_lease
 
-    def require(self: RaftMember) -> None:
+    def require(self: RaftMember, since: int | None = None) -> None:
         handed, self._handed_over_in = self._handed_over_in, 0
         try:
-            original(self)
+            original(self, since)
         finally:
             self._handed_over_in = handed
 
