@@ -50,7 +50,12 @@ class InmemStore:
             watcher(keys)
         return self._applied_index
 
-    def require_lease(self) -> None:
+    @property
+    def leading_term(self) -> int:
+        """The first and only."""
+        return 1
+
+    def require_lease(self, since: int | None = None) -> None:
         """Nobody else could lead."""
 
     def watch(self, callback: Callable[[Collection[str]], None]) -> None:

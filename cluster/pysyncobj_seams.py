@@ -55,6 +55,10 @@ _REGULAR: Final = bytes((upstream._COMMAND_TYPE.REGULAR,))
 _MEMBERSHIP: Final = bytes((upstream._COMMAND_TYPE.MEMBERSHIP,))
 NO_OP_COMMAND: Final = bytes((upstream._COMMAND_TYPE.NO_OP,))
 
+# PySyncObj wants two entries in a log. After a snapshot the one before the last is made up: only entry 1 of a new
+# cluster is really of this term, so nobody takes the made-up one for a proof.
+UNKNOWN_TERM: Final = 0
+
 Entry = tuple[bytes, int, int]
 """(command, index, term), as PySyncObj and the journal hold it."""
 
@@ -309,9 +313,12 @@ class Engine:
         return int(self._raft._SyncObj__raftMatchIndex.get(Node(node_id), 0))
 
     def term_at(self, index: int) -> int | None:
-        """The term of the entry at index; None when the log does not hold it."""
+        """The term of the entry at index; None when the log does not hold it, or only a made-up one."""
         position = index - self.first_index
-        return int(self.log[position][2]) if 0 <= position < len(self.log) else None
+        if not 0 <= position < len(self.log):
+            return None
+        term = int(self.log[position][2])
+        return None if term == UNKNOWN_TERM and index > 1 else term
 
     def change_is_pending(self) -> bool:
         """Whether the log holds a membership change that is not applied. PySyncObj means to check it and does not."""

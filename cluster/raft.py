@@ -19,7 +19,7 @@ from cluster.elections import Elections
 from cluster.errors import MembershipRefused, NoLeader, OutcomeUnknown, SnapshotDamaged, StorageFailed
 from cluster.follower import Follower
 from cluster.peers import Peer, PeerChange
-from cluster.pysyncobj_seams import NO_OP_COMMAND, Engine, Log, Refusal, Role
+from cluster.pysyncobj_seams import NO_OP_COMMAND, UNKNOWN_TERM, Engine, Log, Refusal, Role
 from cluster.raft_settings import Clock, RaftSettings
 from cluster.replication import PeerProgress, Replicator
 from cluster.snapshot_stream import Received, SnapshotReceiver, SnapshotSender, SnapshotSource
@@ -185,8 +185,15 @@ class RaftMember:
     def takes_writes(self) -> bool:
         return self.is_ready_leader and self._closing_in != self._engine.term
 
-    def require_lease(self) -> None:
+    @property
+    def leading_term(self) -> int:
+        return self._engine.term if self.is_ready_leader else 0
+
+    def require_lease(self, since: int | None = None) -> None:
         """See cluster/lease.py. Raises NoLeader."""
+        if since is not None and since != self._engine.term:
+            # It may have led before, and read what was old by then: only an unbroken leadership covers a read.
+            raise NoLeader("this node became the active node while the request was under way; send it again")
         if not self.is_ready_leader or self._handed_over_in == self._engine.term:
             raise NoLeader("this node is not the active node of the cluster")
         if self._clock.now_ns() < self._lease_until_ns:
@@ -494,8 +501,7 @@ class RaftMember:
         if received.index <= engine.commit_index or self._log.synced_index < 1:
             return  # an empty log beside a state that is not would be refused at the next start
         peers = self._machine.install_snapshot()
-        # The entry before the last is only there for PySyncObj, which wants two.
-        prev = (NO_OP_COMMAND, received.index - 1, received.term)
+        prev = (NO_OP_COMMAND, received.index - 1, UNKNOWN_TERM)
         engine.install(prev, (NO_OP_COMMAND, received.index, received.term), peers)
         self._compacted_at = received.index
         self._refresh_links()

@@ -15,7 +15,7 @@ from cluster.group_commit import NOT_LEADER, AppliedEntry, GroupCommit
 from cluster.journal import Journal
 from cluster.journal_files import REMEDY
 from cluster.peers import Peer, PeerChange, encode_peers
-from cluster.pysyncobj_seams import NO_OP_COMMAND, Role, body_of, change_of, is_membership
+from cluster.pysyncobj_seams import NO_OP_COMMAND, UNKNOWN_TERM, Role, body_of, change_of, is_membership
 from cluster.raft import RaftMember
 from cluster.raft_settings import BootClock, Clock, RaftSettings
 from cluster.replication import PeerProgress
@@ -282,9 +282,14 @@ class RaftStore:
             raise NoLeader(NOT_LEADER)
         return await self._group.commit(writes)
 
-    def require_lease(self) -> None:
+    @property
+    def leading_term(self) -> int:
+        """As Store.leading_term."""
+        return self._member.leading_term if self._member else 0
+
+    def require_lease(self, since: int | None = None) -> None:
         """As Store.require_lease."""
-        self._leading().require_lease()
+        self._leading().require_lease(since)
 
     # This node alone ---------------------------------------------------------------------------------------------
 
@@ -387,7 +392,7 @@ class RaftStore:
             return
         if index == 1:
             return  # a node that adopted its peers and has never run
-        self._journal.reset_to((NO_OP_COMMAND, index - 1, raft_term), (NO_OP_COMMAND, index, raft_term))
+        self._journal.reset_to((NO_OP_COMMAND, index - 1, UNKNOWN_TERM), (NO_OP_COMMAND, index, raft_term))
 
     def _recover_restores(self) -> None:
         """After a restart: no transfer goes on from before it."""

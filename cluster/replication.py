@@ -222,8 +222,8 @@ class Replicator:
     def _pump(self, node_id: str, follower: _Follower) -> None:
         if not self._links.connected(node_id):
             return
-        oldest_needed = max(self._engine.first_index, self._restored_index())
-        if follower.stream is None and follower.next_index <= oldest_needed:
+        is_missing = self._engine.term_at(follower.next_index - 1) is None
+        if follower.stream is None and (is_missing or follower.next_index <= self._restored_index()):
             follower.stream = self._open_stream(node_id)
         if follower.stream is not None:
             follower.stream.pump(self._now())
@@ -275,7 +275,7 @@ class Replicator:
         now = self._now()
         prev_term = self._engine.term_at(prev_index)
         if prev_term is None:
-            # Compacted away: what comes before is not said, and the message verifies nothing.
+            # Compacted away, or made up: what comes before is not said, and the message verifies nothing.
             prev_index, prev_term = 0, 0
         sent = self._links.send(
             node_id,

@@ -47,7 +47,8 @@ class Stored:
 class Store(Protocol):
     """Reads are local and immediate; a write is one atomic set that shares a Raft entry with others.
 
-    Invariant: a reader that wants the newest truth reads first and then calls `require_lease` before it answers.
+    Invariant: a reader that wants the newest truth notes `leading_term`, reads, and then calls `require_lease` with it
+    before it answers.
     """
 
     @property
@@ -76,8 +77,18 @@ class Store(Protocol):
             EntryTooLarge: The set is over max_entry_size bytes.
         """
 
-    def require_lease(self) -> None:
-        """The read gate: returns only if this node was certainly the leader at this moment. Raises NoLeader."""
+    @property
+    def leading_term(self) -> int:
+        """The Raft term in which this node may serve now; 0 while it may not."""
+
+    def require_lease(self, since: int | None = None) -> None:
+        """The read gate: returns only if this node was certainly the leader from `since` to this moment.
+
+        Args:
+            since: `leading_term` from before the first read. None: all was read in this turn of the event loop.
+
+        Raises NoLeader.
+        """
 
     def watch(self, callback: Callable[[Collection[str]], None]) -> None:
         """Call back on the event loop, inside apply, with the keys that an entry changed.

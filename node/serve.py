@@ -47,11 +47,12 @@ async def serve(node: Unsealed, request: Request) -> Response:
 
 
 async def _serve(node: Unsealed, request: Request, trail: Trail | None) -> Response:
+    since = node.store.leading_term  # before anything is read: see Store.require_lease
     who = await _identify(node, request) if request.token and not _is_login(node, request) else ANONYMOUS
     try:
         for attempt in range(1, PLAN_ATTEMPTS_MAX + 1):
             try:
-                return await _attempt(node, request, who, trail)
+                return await _attempt(node, request, who, since, trail)
             except Conflict:
                 if attempt == PLAN_ATTEMPTS_MAX:
                     raise
@@ -84,7 +85,7 @@ async def _identify(node: Unsealed, request: Request) -> Identified:
             continue
 
 
-async def _attempt(node: Unsealed, request: Request, who: Identified, trail: Trail | None) -> Response:
+async def _attempt(node: Unsealed, request: Request, who: Identified, since: int, trail: Trail | None) -> Response:
     if trail is not None:
         trail.who = who
     found = node.router.match(request.path)
@@ -109,7 +110,7 @@ async def _attempt(node: Unsealed, request: Request, who: Identified, trail: Tra
     except LoginRefused as refused:
         await node.lockout.failed(mounted.mount, refused.alias_name)
         raise
-    return await _commit(node, request, who, mounted, context, plan)
+    return await _commit(node, request, who, mounted, context, plan, since)
 
 
 async def _route(
@@ -158,7 +159,13 @@ class _Granted:
 
 
 async def _commit(
-    node: Unsealed, request: Request, who: Identified, mounted: Mounted, context: Context, plan: Plan
+    node: Unsealed,
+    request: Request,
+    who: Identified,
+    mounted: Mounted,
+    context: Context,
+    plan: Plan,
+    since: int,
 ) -> Response:
     """Make the plan's writes true, with those of what it grants and wraps: one entry, all or nothing."""
     answer = plan.answer
@@ -175,7 +182,7 @@ async def _commit(
         await node.opened.commit(node.prefix_of(mounted.mount), plan.writes, more)
     elif not who.use_writes and not plan.is_committed:
         # The gate of design.md, section 2: after everything was read, before anything is said.
-        node.store.require_lease()
+        node.store.require_lease(since)
     return response
 
 

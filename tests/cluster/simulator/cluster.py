@@ -97,6 +97,8 @@ class SimCluster:
         self.on_event(f"{self.loop.now_s - 1000:10.4f} " + " ".join(str(fact) for fact in facts))
 
     def _on_arrival(self, source: str, target: str, message: Message) -> None:
+        if message["type"] == "response_vote":
+            self.witness.voted(self.nodes[source], message["term"], target)
         self.witness.digest = crc32(
             f"{self.loop.now_s:.9f}{source}{target}{message['type']}".encode(), self.witness.digest
         )
@@ -173,11 +175,12 @@ class SimCluster:
     async def read(self, node: SimNode, key: str, between_s: float) -> None:
         """A read as a request does it: local, then the gate. Between the two the node may be busy, or paused."""
         before = self.witness.newest.get(key, 0)
+        since = node.store.leading_term
         stored = node.store.get(key)
         if between_s:
             await asyncio.sleep(between_s)
         try:
-            node.store.require_lease()
+            node.store.require_lease(since)
         except NoLeader:
             return
         self.witness.read(node, key, stored.index if stored is not None else 0, before)

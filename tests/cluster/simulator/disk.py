@@ -29,6 +29,7 @@ class MemoryDisk:
         self.fails_sync = False
         self.gave_error = False  # from then on nothing may be written until the next start
         self.power_off_in: int | None = None  # operations until PowerLoss
+        self.is_off = False
         self._rng = rng
         self._names: dict[Path, _Content] = {}
         self._durable_names: dict[Path, _Content] = {}
@@ -52,7 +53,7 @@ class MemoryDisk:
 
     def repair(self) -> None:
         """Work again, as before the next start."""
-        self.is_full = self.fails_sync = self.gave_error = False
+        self.is_full = self.fails_sync = self.gave_error = self.is_off = False
         self.power_off_in = None
 
     def wipe(self) -> None:
@@ -123,6 +124,7 @@ class MemoryDisk:
             self.require_writable()
         if self.power_off_in == 0:
             content.data += data[: self._rng.randrange(len(data) + 1)]
+            self.is_off = True
             raise PowerLoss
         content.data += data
 
@@ -138,6 +140,7 @@ class MemoryDisk:
         if self.power_off_in is not None:
             self.power_off_in -= 1
             if self.power_off_in < 0:
+                self.is_off = True
                 raise PowerLoss
 
 

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from cluster.errors import DataFolderRefused, NoLeader, StorageFailed
 from cluster.folder import DataFolder
@@ -49,6 +49,9 @@ class SimNode:
         self.life: Life | None = None
         self.store_: RaftStore | None = None
         self.restarts_at: float | None = None
+        self.incarnation = 0  # how often it has come back with an empty disk
+        self.kept_index = 0  # of the last entry that its disk held when its last life ended
+        self._journal: SimJournal | None = None
         self.left = False  # removed from the cluster, by a removal that was confirmed
         self._cluster = cluster
 
@@ -77,6 +80,14 @@ class SimNode:
             return False
         return True
 
+    def holds(self, node_id: str, index: int, term: int | None) -> bool:
+        """Whether that node, up or down, has this entry on its disk, in its log or beyond it."""
+        journal = self._cluster.nodes[node_id]._journal
+        if journal is None or journal.durable_index < index:
+            return False
+        position = index - journal._entries[0][1]
+        return position <= 0 or journal._entries[position][2] == term
+
     # Lives -------------------------------------------------------------------------------------------------------
 
     def start(self, adopt: list[Peer] | None = None) -> None:
@@ -101,11 +112,12 @@ class SimNode:
             rng=random.Random(self.rng.random()),
             disk=self.disk,
             threaded=False,
-            open_state=partial(MemoryState, vault=self.vault, disk=self.disk),
+            open_state=partial(MemoryState, vault=self.vault, disk=self.disk, flush_s=cluster.plan.flush_s),
             open_journal=partial(SimJournal, sync_delay_s=self._sync_delay_s, on_entry=self._entry_added),
         )
         store.on_failed = self._failed
         self.store_ = store
+        self._journal = cast(SimJournal, store._journal)
         machine = store._machine
         machine.apply_entry = self._witnessed(machine.apply_entry)  # type: ignore[method-assign]
         if adopt is not None:
@@ -122,6 +134,7 @@ class SimNode:
             journal = self.store_._journal
             assert isinstance(journal, SimJournal)
             journal.die(self.rng, self.disk)
+            self.kept_index = journal.durable_index
         self.disk.lose_power()
         self.store_ = None
         self._cluster.network.node_died(self.node_id)
@@ -129,6 +142,9 @@ class SimNode:
     def empty(self) -> None:
         """Come back with nothing, under the same name."""
         self.disk.wipe()
+        self.incarnation += 1
+        self.kept_index = 0
+        self._journal = None
         self.vault.data, self.vault.meta = {}, Meta()
         self.left = False
 

@@ -11,7 +11,6 @@ from typing import Any
 from weakref import WeakSet
 
 from cluster.errors import StorageFailed
-from cluster.flusher import FLUSH_AFTER_S
 from cluster.journal import Journal, _InFlight
 from cluster.journal_format import LogEntry
 from cluster.overlay import Overlay
@@ -107,7 +106,9 @@ class MemoryState(State):
         threaded: bool = True,
         vault: Vault,
         disk: MemoryDisk,
+        flush_s: float,
     ) -> None:
+        self._flush_s = flush_s
         self.on_failed = lambda error: None
         self._folder = folder
         self._threaded = False
@@ -127,7 +128,7 @@ class MemoryState(State):
     def _begin_later(self) -> None:
         if not self._flush_is_due:
             self._flush_is_due = True
-            asyncio.get_running_loop().call_later(FLUSH_AFTER_S, self._flush_due)
+            asyncio.get_running_loop().call_later(self._flush_s, self._flush_due)
 
     def _flush_due(self) -> None:
         self._flush_is_due = False
@@ -135,9 +136,7 @@ class MemoryState(State):
 
     def prepare_import(self, path: Path) -> None:
         data = self._disk.read(path)
-        file: Any = SimpleNamespace(
-            stat=lambda: SimpleNamespace(st_size=len(data)), open=lambda mode: io.BytesIO(data)
-        )
+        file: Any = SimpleNamespace(stat=lambda: SimpleNamespace(st_size=len(data)), open=lambda mode: io.BytesIO(data))
         prepared = Vault()
         prepared.meta = verify(file)
         prepared.data = {key.decode(): Stored(value, index) for key, index, value in records(file)}
@@ -211,7 +210,7 @@ class SimJournal(Journal):
     def die(self, rng: random.Random, disk: MemoryDisk) -> None:
         """The process ends: what was being written is not there, in part there, or there and nobody knows."""
         flight = self._in_flight
-        if flight is None or flight.done.is_set() or disk.gave_error:
+        if flight is None or flight.done.is_set() or disk.gave_error or disk.is_off:
             return
         fate = rng.randrange(3)
         if fate == 0:

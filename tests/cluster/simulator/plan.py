@@ -44,6 +44,7 @@ class Plan:
     lossy: bool
     reset_share: float
     sync_s: tuple[float, float]
+    flush_s: float  # after which the state is written to its own file
     clock_rates: tuple[float, float]
     writes_per_s: float
     burst_share: float
@@ -78,6 +79,7 @@ def plan(seed: int, seconds: float, nodes: int | None = None) -> Plan:
         lossy=rng.random() < 0.4,
         reset_share=rng.choice((0.0, 0.5, 1.0)),
         sync_s=rng.choice(((0.0, 0.0), (0.0, 0.002), (0.001, 0.05), (0.02, 0.5), (0.3, 1.5))),
+        flush_s=rng.choice((0.2, 0.2, 3.0, 20.0)),
         # The lease ends a fifth before the shortest election time-out.
         clock_rates=rng.choice(((1.0, 1.0), (0.96, 1.04))),
         writes_per_s=rng.choice((0.5, 1.5, 4.0)),

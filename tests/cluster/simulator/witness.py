@@ -14,6 +14,7 @@ from cluster.store import Put
 if TYPE_CHECKING:
     from tests.cluster.simulator.node import SimNode
 
+_FOLLOWER = Role.FOLLOWER.value
 _LEADER = Role.LEADER.value
 KEYS = tuple(f"k{number}" for number in range(8))
 
@@ -55,6 +56,8 @@ class Witness:
     model_index: int = 0
     attempts: dict[bytes, Attempt] = field(default_factory=dict)
     newest: dict[str, int] = field(default_factory=dict)  # the highest index acknowledged for a key
+    newest_of_all: int = 0
+    votes: dict[tuple[str, int, int], str] = field(default_factory=dict)
     acknowledged: int = 0
     reads: int = 0
     digest: int = 0
@@ -77,6 +80,8 @@ class Witness:
             seen = self.seen[node.life] = _Seen(applied=node.store._state.applied_index)
             self._look_at_start(node)
         term, role = raft._SyncObj__raftCurrentTerm, raft._SyncObj__raftState
+        if role != _FOLLOWER and (seen.role != role or seen.raft_term != term):
+            self.voted(node, term, node.node_id)
         if role == _LEADER and (seen.role != _LEADER or seen.raft_term != term):
             self._new_leader(node, term)
         if term < seen.raft_term:
@@ -90,13 +95,27 @@ class Witness:
         if applied != seen.applied:
             self._applied_moved(node, seen.applied, applied)
             seen.applied = applied
+        if role == _LEADER and applied < self.newest_of_all and node.has_lease():
+            raise Violation(
+                f"stale read: {node.node_id} has applied {applied} and would answer reads, "
+                f"although {self.newest_of_all} was acknowledged"
+            )
+
+    def voted(self, node: "SimNode", term: int, candidate: str) -> None:
+        """One vote in a term, across restarts."""
+        known = self.votes.setdefault((node.node_id, node.incarnation, term), candidate)
+        if known != candidate:
+            raise Violation(f"one vote: {node.node_id} voted for {known} and for {candidate} in term {term}")
 
     def _look_at_start(self, node: "SimNode") -> None:
         """What a node finds on its disk is part of the one history as well."""
         entries = node.store._journal._entries
         for position in range(2, len(entries)):
             self.entry_added(node, entries[position], entries[position - 1][2])
-        self._same_content(node, node.store._state.applied_index)
+        state_index = node.store._state.applied_index
+        self._same_content(node, state_index)
+        if max(state_index, entries[-1][1]) < min(node.kept_index, self.committed_max):
+            raise Violation(f"durability: {node.node_id} had entry {node.kept_index} on its disk, and starts without")
 
     def entry_added(self, node: "SimNode", entry: tuple[bytes, int, int], prev_term: int) -> None:
         """Log matching: an entry of this index and term is the same everywhere, and so is the one before it."""
@@ -146,6 +165,18 @@ class Witness:
             if self.committed.setdefault(index, term) != term:
                 raise Violation(f"state machine safety: entry {index} was committed with two terms")
         self.committed_max = max(self.committed_max, now)
+        if node.member._engine.role is Role.LEADER:
+            self._on_a_majority(node, now, self.committed.get(now))
+
+    def _on_a_majority(self, leader: "SimNode", index: int, term: int | None) -> None:
+        """What a leader counts as committed is on the disks of a majority, whatever anybody acknowledged."""
+        engine = leader.member._engine
+        holders = [leader.node_id, *engine.others]
+        count = sum(leader.holds(holder, index, term) for holder in holders)
+        if count < engine.quorum:
+            raise Violation(
+                f"durability: {leader.node_id} committed entry {index}, which is on {count} disks of {len(holders)}"
+            )
 
     def _applied_moved(self, node: "SimNode", before: int, now: int) -> None:
         if now < before:
@@ -213,6 +244,7 @@ class Witness:
             if attempt.index != index:
                 raise Violation(f"acknowledged write: said to be at {index}, took effect at {attempt.index}")
             self.newest[attempt.key] = max(self.newest.get(attempt.key, 0), index)
+            self.newest_of_all = max(self.newest_of_all, index)
         elif outcome in ("never", "rejected") and attempt.index:
             raise Violation(f"outcome: a write reported as {outcome} took effect at index {attempt.index}")
 
