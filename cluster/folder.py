@@ -62,7 +62,10 @@ def open_folder(path: Path, node_id: str | None) -> DataFolder:
         _require_private(path)
         lock_fd = _lock(path)
         try:
-            return DataFolder(path, _node_id(path, node_id), lock_fd)
+            folder = DataFolder(path, _node_id(path, node_id), lock_fd)
+            for transfer in folder.snapshots.iterdir():
+                transfer.unlink()  # no transfer goes on from before a restart
+            return folder
         except BaseException:
             os.close(lock_fd)
             raise

@@ -395,10 +395,8 @@ class RaftStore:
         self._journal.reset_to((NO_OP_COMMAND, index - 1, UNKNOWN_TERM), (NO_OP_COMMAND, index, raft_term))
 
     def _recover_restores(self) -> None:
-        """After a restart: no transfer goes on from before it."""
+        """After a restart: what the log says of restores."""
         self._staged.discard_old(keep=self._names_in_log())
-        for file in self._folder.snapshots.iterdir():
-            file.unlink()
         applied = [index for _, index in self._restores_in_log() if index <= self._state.applied_index]
         self._machine.restored_index = max(applied, default=0)
 
