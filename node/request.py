@@ -26,7 +26,8 @@ _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKETS: Final = re.compile(rb"[\[\]{}]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen: one is made per request, and freezing costs as much as filling it does (docs/performance.md).
+@dataclass(slots=True, kw_only=True)
 class WireRequest:
     """A request as it arrived; also what a standby forwards. `path` is still percent-encoded and starts with "/"."""
 

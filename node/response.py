@@ -15,7 +15,8 @@ JSON: Final = "application/json"
 ERROR_CHARS_MAX: Final = 4096  # some errors name what was asked for, and that may be as long as a body
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one is made per request, and freezing costs as much as filling it does (docs/performance.md).
+@dataclass(slots=True, unsafe_hash=True)
 class Response:
     """What goes back on the wire. `headers` are added to those of every answer. `stream` is instead of body."""
 

@@ -69,7 +69,8 @@ class Caller:
     token: str = field(default="", repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen: one is made per request, and freezing costs as much as filling it does (docs/performance.md).
+@dataclass(slots=True, kw_only=True)
 class Context:
     """Everything a handler is handed besides the decoded request.
 

@@ -58,7 +58,8 @@ class Route:
         object.__setattr__(self, "decoder", Decoder.of(self.request))
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one is made per request, and freezing costs as much as filling it does (docs/performance.md).
+@dataclass(slots=True)
 class Match:
     """A route and what its pattern captured."""
 

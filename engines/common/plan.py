@@ -93,7 +93,8 @@ class StreamAnswer:
     content_type: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen: one is made per request, and freezing costs as much as filling it does (docs/performance.md).
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class Answer:
     """The response of one request. All members unset means that there is nothing to say (204).
 
