@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from cluster.errors import Conflict
 from engines.common.context import Caller, Context
-from engines.common.errors import InvalidRequest, LoginRefused, PermissionDenied, Unsupported, UnsupportedPath
+from engines.common.errors import EngineError, InvalidRequest, LoginRefused, PermissionDenied, Unsupported, UnsupportedPath
 from engines.common.frame import Match, Operation
 from engines.common.help import help_for
 from engines.common.plan import Answer, Check, LeaseGrant, Plan, TokenGrant, Write
@@ -48,8 +48,10 @@ async def serve(node: Unsealed, request: Request) -> Response:
 
 async def _serve(node: Unsealed, request: Request, trail: Trail | None) -> Response:
     since = node.store.leading_term  # before anything is read: see Store.require_lease
-    who = await _identify(node, request) if request.token and not _is_login(node, request) else ANONYMOUS
+    who = ANONYMOUS
     try:
+        if request.token and not _is_login(node, request):
+            who = await _identify(node, request)
         for attempt in range(1, PLAN_ATTEMPTS_MAX + 1):
             try:
                 return await _attempt(node, request, who, since, trail)
@@ -59,6 +61,12 @@ async def _serve(node: Unsealed, request: Request, trail: Trail | None) -> Respo
             if who.token is not None and not who.is_last_use:
                 who = await node.identify(request)
         raise AssertionError("the loop returns or raises")
+    except (EngineError, NoRoute):
+        # "Not there", "not allowed" and "another version" are answers from what was read, so they pass the gate too.
+        # Not after a use was taken: its commit is the proof, and a request that is tried again would take another.
+        if not who.use_writes:
+            node.store.require_lease(since)
+        raise
     finally:
         if who.is_last_use and who.token is not None:
             await node.ledger.revoker.revoke(who.token.key)
