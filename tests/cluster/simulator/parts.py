@@ -136,9 +136,7 @@ class MemoryState(State):
 
     def prepare_import(self, path: Path) -> None:
         data = self._disk.read(path)
-        file: Any = SimpleNamespace(
-            stat=lambda: SimpleNamespace(st_size=len(data)), open=lambda mode: io.BytesIO(data)
-        )
+        file: Any = SimpleNamespace(stat=lambda: SimpleNamespace(st_size=len(data)), open=lambda mode: io.BytesIO(data))
         prepared = Vault()
         prepared.meta = verify(file)
         prepared.data = {key.decode(): Stored(value, index) for key, index, value in records(file)}
