@@ -392,9 +392,12 @@ class RaftMember:
 
     def _pulse(self) -> None:
         self._timer = self._loop.call_later(self._settings.pulse_s, self._pulse)
-        self._step(self._follower.pulse)
-        self._step(self._replicator.pulse)
-        self._step(self._tick)
+        self._step(self._beat)
+
+    def _beat(self) -> None:
+        self._follower.pulse()
+        self._replicator.pulse()
+        self._tick()
 
     def wake(self) -> None:
         """Tick at the end of this turn of the event loop."""

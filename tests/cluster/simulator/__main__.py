@@ -43,6 +43,8 @@ def _told(reports: object, chosen: argparse.Namespace) -> list[Report]:
     done: list[Report] = []
     for report in reports:  # type: ignore[attr-defined]
         done.append(report)
+        if len(done) % 500 == 0:
+            print(f"{len(done)} seeds, {sum(report.simulated_s for report in done):.0f} simulated seconds", flush=True)
         if report.violation:
             nodes = f" --nodes {chosen.nodes}" if chosen.nodes else ""
             print(

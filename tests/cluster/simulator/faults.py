@@ -80,6 +80,13 @@ class Faults:
         deaf = self.rng.random() < 0.5
         self._cut({(other, node.node_id) if deaf else (node.node_id, other) for other in others})
 
+    def _cut_pair(self) -> None:
+        """The leader and one other lose each other, and nobody else anything."""
+        leader = self.cluster.leader()
+        if leader is not None:
+            other = self.rng.choice(self._members())
+            self._cut({(leader.node_id, other), (other, leader.node_id)})
+
     def _bridge(self) -> None:
         """Two groups that only one node reaches both of; or a ring, in which each reaches its neighbours only."""
         names = self._members()

@@ -12,6 +12,7 @@ FAULTS = (
     "split",
     "isolate_leader",
     "one_way",
+    "cut_pair",
     "bridge",
     "heal",
     "crash",
@@ -57,7 +58,9 @@ def plan(seed: int, seconds: float, nodes: int | None = None) -> Plan:
     rng = random.Random(seed)
     chosen = rng.choice((3, 3, 5))
     weights = {fault: rng.choice((0, 1, 1, 3)) for fault in FAULTS}
-    weights["heal"] = 1 + max(1, sum(weights[cut] for cut in ("split", "isolate_leader", "one_way", "bridge")))
+    weights["heal"] = 1 + max(
+        1, sum(weights[cut] for cut in ("split", "isolate_leader", "one_way", "cut_pair", "bridge"))
+    )
     members_change = rng.random() < 0.5
     if not members_change:
         weights["remove"] = weights["add"] = 0

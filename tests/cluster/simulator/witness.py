@@ -49,6 +49,7 @@ class Witness:
     leaders: dict[int, str] = field(default_factory=dict)
     entries: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
     committed: dict[int, int] = field(default_factory=dict)
+    committed_in: dict[int, int] = field(default_factory=dict)  # the term in which an entry was first committed
     committed_max: int = 0
     applied: dict[int, tuple[int, int]] = field(default_factory=dict)
     contents: dict[int, tuple[Any, ...]] = field(default_factory=dict)
@@ -133,7 +134,7 @@ class Witness:
         first, last = entries[0][1], entries[-1][1]
         for index in range(self.committed_max, 0, -1):
             committed_term = self.committed.get(index)
-            if committed_term is None or committed_term >= term:
+            if committed_term is None or self.committed_in[index] >= term:
                 continue  # by a leader after this one
             held = entries[index - first][2] if first < index <= last else None
             if index > last or (held is not None and held != committed_term):
@@ -162,6 +163,7 @@ class Witness:
             if index - first >= len(entries):
                 raise Violation(f"commit index: {node.node_id} committed entry {index}, which it does not have")
             term = entries[index - first][2]
+            self.committed_in.setdefault(index, node.member._engine.term)
             if self.committed.setdefault(index, term) != term:
                 raise Violation(f"state machine safety: entry {index} was committed with two terms")
         self.committed_max = max(self.committed_max, now)
