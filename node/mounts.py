@@ -76,6 +76,11 @@ def new_mount(sources: Sources, path: str, engine_type: str, description: str = 
     )
 
 
+def identity_mount(sources: Sources) -> Mount:
+    """The mount of identity, which every cluster has."""
+    return new_mount(sources, "identity/", "identity", "identity store")
+
+
 def encode_mounts(mounts: Iterable[Mount]) -> bytes:
     """The record of one table."""
     rows = []
