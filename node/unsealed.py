@@ -4,7 +4,7 @@ Everything here is in the store or derived from it: nothing is patched by hand, 
 node that has just restarted, serves the first request like the thousandth.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -27,6 +27,7 @@ from node.lockout import Lockout
 from node.mounts import AUTH_KEY, MOUNTS_KEY, Mount, Mounted, Router, decode_mounts
 from node.policies import Policies
 from node.policy import Acl, Decision
+from node.quotas.gate import Quotas
 from node.request import Request
 from node.sources import Sources
 from node.tokens.model import TokenEntry, Ttls
@@ -63,6 +64,7 @@ class Unsealed:
         self.opened = OpenedStore(store, barrier)
         self.policies = Policies(self.opened, store)
         self.audit = Broker(self.opened, store, sources, _own_folders(config))
+        self.quotas = Quotas(self.opened, store, sources, self._folded)
         self._node_engine = node_engine
         self._router: Router | None = None
         self._ledger: Ledger | None = None
@@ -138,6 +140,19 @@ class Unsealed:
         if mount.type in NODE_TYPES:
             return self._node_engine(mount.type)
         return engine_for(mount.type, mount.options)
+
+    def _folded(self, path: str) -> str:
+        found = self.router.match(path)
+        if found is None or found[0].engine.fold is None:
+            return path
+        return found[0].mount.path + found[0].engine.fold(found[1])
+
+    async def login_role(self, path: str, body: Mapping[str, object]) -> str:
+        """The role that a login asks for, "" for none; it says nothing about whether the login is right."""
+        found = self.router.match(path)
+        if found is None or found[0].engine.login_role is None:
+            return ""
+        return await found[0].engine.login_role(body, self.context(found[0], Caller()))
 
     def system_ttls(self) -> tuple[int, int]:
         """The system's default and maximum TTL in seconds."""

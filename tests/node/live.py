@@ -79,7 +79,7 @@ class Live:
     async def read(self, path: str, *, token: str = ROOT) -> Any:
         return (await self.ok("GET", path, token=token))["data"]
 
-    async def write(self, path: str, *, token: str = ROOT, **body: object) -> Any:
+    async def write(self, path: str, /, *, token: str = ROOT, **body: object) -> Any:
         found = await self.ok("POST", path, body, token=token)
         return None if found is None else found["data"]
 
