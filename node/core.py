@@ -34,6 +34,7 @@ from node.forwarding import (
 from node.join_target import PendingJoin
 from node.leases.sweeper import Sweeper
 from node.mounts import MOUNTS_KEY, decode_mounts, encode_mounts, identity_mount, with_mount
+from node.remount import continue_migrations
 from node.request import WireRequest, parse
 from node.response import Response, of_error, refusal
 from node.seal import Seal
@@ -433,6 +434,7 @@ class Core:
             await self._advertise(node)
             await _add_identity(node)
             await continue_unmounts(node)
+            await continue_migrations(node)
         except (NoLeader, OutcomeUnknown):
             logger.info("leadership was lost before it was taken up; the next leader does the same again")
 

@@ -93,6 +93,9 @@ async def _attempt(node: Unsealed, request: Request, who: Identified, since: int
         _require_allowed(node, who, request)
         raise NoRoute(request.path)
     mounted, below = found
+    if mounted.mount.closed:
+        _require_allowed(node, who, request)
+        raise NoRoute(request.path)
     if request.help:
         _require_token(who)
         if trail is not None:
@@ -252,7 +255,7 @@ def _grant_token(node: Unsealed, request: Request, context: Context, mounted: Mo
     unlocking = node.lockout.admit(mounted.mount, grant.alias_name)
     mounts = node.opened.get(AUTH_KEY)
     now = node.router.by_path.get(mounted.mount.path)
-    if mounts is None or now is None or now.mount.uuid != mounted.mount.uuid:
+    if mounts is None or now is None or now.mount.uuid != mounted.mount.uuid or now.mount.closed:
         raise NoRoute(request.path)
     now_ms = node.sources.now_ms()
     mount_type = mounted.mount.config.token_type or "default"
