@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Final
 
-from cluster.errors import NoLeader, OutcomeUnknown, PeerUnreachable, StorageFailed
+from cluster.errors import Conflict, NoLeader, OutcomeUnknown, PeerUnreachable, StorageFailed
 from cluster.tls import Authority
 from engines.common.frame import Engine
 from engines.common.plan import Put
@@ -33,6 +33,8 @@ from node.forwarding import (
 )
 from node.join_target import PendingJoin
 from node.leases.sweeper import Sweeper
+from node.mounts import MOUNTS_KEY, decode_mounts, encode_mounts, identity_mount, with_mount
+from node.remount import continue_migrations
 from node.request import WireRequest, parse
 from node.response import Response, of_error, refusal
 from node.seal import Seal
@@ -430,7 +432,9 @@ class Core:
             self.spawn(autopilot.run(lambda: self.autopilot is autopilot))
         try:
             await self._advertise(node)
+            await _add_identity(node)
             await continue_unmounts(node)
+            await continue_migrations(node)
         except (NoLeader, OutcomeUnknown):
             logger.info("leadership was lost before it was taken up; the next leader does the same again")
 
@@ -488,6 +492,20 @@ class Core:
 
     def _storage_failed(self, error: StorageFailed) -> None:
         self.on_failed(str(error))
+
+
+async def _add_identity(node: Unsealed) -> None:
+    """A cluster that was initialised by a version without identity gets its mount."""
+    while True:
+        seen = node.opened.get(MOUNTS_KEY)
+        mounts = decode_mounts(seen.value) if seen is not None else ()
+        if seen is None or any(mount.type == "identity" for mount in mounts):
+            return
+        try:
+            record = encode_mounts(with_mount(mounts, identity_mount(node.sources)))
+            await node.opened.commit("", [Put(MOUNTS_KEY, record, seen.index)])
+        except Conflict:
+            continue
 
 
 async def guarded(answer: Awaitable[Response], request_id: str) -> Response:

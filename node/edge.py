@@ -10,8 +10,8 @@ import logging
 import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
 
 from aiohttp import ClientPayloadError, HttpVersion11, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
@@ -20,6 +20,7 @@ from aiohttp.web_protocol import RequestHandler
 from node.config.listeners import Listener
 from node.errors import RequestTimedOut, RequestTooLarge, UploadInterrupted
 from node.quick_response import HEADERS, web_response
+from node.quotas.verdict import Verdict
 from node.request import WireRequest
 from node.response import Response, of_error, refusal
 from node.upload import STREAMED_PATHS, Upload
@@ -27,6 +28,18 @@ from node.upload import STREAMED_PATHS, Upload
 logger = logging.getLogger(__name__)
 
 Handle = Callable[[WireRequest], Awaitable[Response]]
+
+
+
+class Gate(Protocol):
+    """Who may send a request at all: asked before its body is read (CVE-2025-12044)."""
+
+    def before_body(self, path: str, address: str) -> Verdict:
+        """Judge by the raw path and the client's address alone."""
+
+    async def refused(self, wire: WireRequest, verdict: Verdict) -> Response:
+        """The answer to a request that must not go on; `wire` is without its body."""
+
 
 STOP_TIMEOUT_S: Final = 10.0  # for what is being worked on when the listener stops
 _LINE_BYTES_MAX: Final = 8190  # aiohttp's own bound of a first line
@@ -153,9 +166,10 @@ class InFlight:
 class Edge:
     """One listener's sockets. `handle` answers; it never raises for what a request holds."""
 
-    def __init__(self, listener: Listener, handle: Handle) -> None:
+    def __init__(self, listener: Listener, handle: Handle, gate: Gate) -> None:
         self.listener = listener
         self._handle = handle
+        self._gate = gate
         self._server = _Server(self._serve, listener)
         self._runner = web.ServerRunner(self._server, handle_signals=False, shutdown_timeout=STOP_TIMEOUT_S)
         self._in_flight: dict[int, InFlight] = {}
@@ -212,36 +226,37 @@ class Edge:
         if method not in _KNOWN_METHODS:
             return refusal(405, "unsupported method")
         path, _, query = request.raw_path.partition("?")
-        body = b""
-        upload = None
         expected = request.headers.get("Expect", "")
         if expected and expected.lower() != "100-continue":
             return refusal(417, "the only expectation known is 100-continue")
+        address, port = _sender(request)
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        wire = WireRequest(
+            method=method,
+            path=path,
+            query=query.partition("#")[0],
+            headers=headers,
+            body=b"",
+            client_address=address,
+            client_port=port,
+        )
+        verdict = self._gate.before_body(path, address)
+        if verdict.refusal is not None:
+            return await self._gate.refused(wire, verdict)
         if path in _STREAMED and method in ("POST", "PUT"):
             self._in_flight[id(request)].deadline_s = asyncio.get_running_loop().time() + STREAM_S_MAX
-            upload = Upload(self._chunks(request, is_awaited=bool(expected)))
+            wire.upload = Upload(self._chunks(request, is_awaited=bool(expected)))
         elif method not in _BODILESS or request.can_read_body:
             try:
-                body = await self._body(request, is_awaited=bool(expected))
+                wire.body = await self._body(request, is_awaited=bool(expected))
             except RequestTooLarge as error:
                 return of_error(error, "")
             except (PayloadEncodingError, HttpProcessingError, ClientPayloadError):
                 return refusal(400, "malformed HTTP request")
             except TimeoutError:
                 return refusal(408, "the request body did not arrive in time")
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        address, port = _sender(request)
-        wire = WireRequest(
-            method=method,
-            path=path,
-            query=query.partition("#")[0],
-            headers=headers,
-            body=body,
-            client_address=address,
-            client_port=port,
-            upload=upload,
-        )
-        return await self._handle(wire)
+        response = await self._handle(wire)
+        return response if not verdict.headers else replace(response, headers={**response.headers, **verdict.headers})
 
     async def _chunks(self, request: web.BaseRequest, *, is_awaited: bool) -> AsyncIterator[bytes]:
         """The body as it arrives. Raises UploadInterrupted when the client is gone or silent."""

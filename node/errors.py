@@ -76,6 +76,13 @@ class RequestTooLarge(NodeError):
         super().__init__("request body too large")
 
 
+class RateLimited(NodeError):
+    """A rate limit leaves no room for the request; nothing was done."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f'request path "{path}": rate limit quota exceeded')
+
+
 class NoRoute(NodeError):
     """No mount answers for the path."""
 

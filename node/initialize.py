@@ -20,7 +20,7 @@ from node.barrier import Barrier, seal_keyring
 from node.core import Core
 from node.errors import AlreadyInitialized
 from node.keyring import Keyring
-from node.mounts import AUTH_KEY, MOUNTS_KEY, Mount, encode_mounts, new_mount
+from node.mounts import AUTH_KEY, MOUNTS_KEY, Mount, encode_mounts, identity_mount, new_mount
 from node.policies import policy_put
 from node.policy.builtin import DEFAULT_POLICY_TEXT
 from node.seal.shamir import ShamirSeal
@@ -174,6 +174,7 @@ def _first_mounts(sources: Sources, request: InitRequest) -> tuple[list[Mount], 
         new_mount(sources, "sys/", "system", "system endpoints used for control, policy and debugging"),
         new_mount(sources, "cubbyhole/", "cubbyhole", "per-token private secret storage", local=True),
     ]
+    secrets.append(identity_mount(sources))
     if request.kv_mount:
         secrets.append(new_mount(sources, "secret/", "kv", "key/value secret storage", options={"version": "2"}))
     return secrets, [new_mount(sources, "auth/token/", "token", "token based credentials")]

@@ -39,7 +39,10 @@ class MountConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
-    """One row of a table. `path` is absolute and ends in "/"; an auth mount's starts with "auth/"."""
+    """One row of a table. `path` is absolute and ends in "/"; an auth mount's starts with "auth/".
+
+    `closed`: it is being moved, and answers nothing until it is at its new path (node/remount.py).
+    """
 
     path: str
     type: str
@@ -51,6 +54,7 @@ class Mount:
     external_entropy_access: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
     config: MountConfig = MountConfig()
+    closed: bool = False
 
     @property
     def is_auth(self) -> bool:
@@ -74,6 +78,11 @@ def new_mount(sources: Sources, path: str, engine_type: str, description: str = 
         description=description,
         **rest,  # type: ignore[arg-type]
     )
+
+
+def identity_mount(sources: Sources) -> Mount:
+    """The mount of identity, which every cluster has."""
+    return new_mount(sources, "identity/", "identity", "identity store")
 
 
 def encode_mounts(mounts: Iterable[Mount]) -> bytes:

@@ -12,6 +12,7 @@ from node.view import OpenedStore
 POLICY_PREFIX: Final = "sys/policy/"
 _FORMAT: Final = b"\x01"
 ACLS_MAX: Final = 4096  # distinct sets of policies in use at once; each is a few kilobytes
+OWN_ACLS_MAX: Final = 4096  # entities with templated policies in use at once; each has an ACL of its own
 
 
 def policy_key(name: str) -> str:
@@ -31,6 +32,10 @@ class Policies:
         self._opened = opened
         self._parsed: dict[str, tuple[int, Policy]] = {}
         self._acls: dict[tuple[str, ...], Acl] = {}
+        # With a subject a templated policy depends on who asks: one ACL for each entity, as long as its subject is the
+        # same object. The other policies need no subject and share the ACLs above.
+        self._templated: dict[tuple[str, ...], bool] = {}
+        self._own: dict[tuple[tuple[str, ...], str], tuple[Subject, Acl]] = {}
         store.watch(self._changed)
 
     def text(self, name: str) -> str | None:
@@ -48,17 +53,38 @@ class Policies:
 
     def acl(self, names: tuple[str, ...], subject: Subject | None = None) -> Acl:
         """The union of these policies. One that does not exist grants nothing."""
-        acl = self._acls.get(names) if subject is None else None
-        if acl is not None:
-            return acl
-        policies = [policy for policy in map(self._policy, names) if policy is not None]
-        acl = Acl.of(policies, subject)
-        # With a subject a templated policy depends on who asks, so what it compiles to is not shared.
-        if subject is None or not any(policy.templated for policy in policies):
+        if subject is not None and self._is_templated(names):
+            return self._own_acl(names, subject)
+        acl = self._acls.get(names)
+        if acl is None:
+            acl = Acl.of(self._named(names))
             if len(self._acls) >= ACLS_MAX:
                 self._acls.clear()
             self._acls[names] = acl
         return acl
+
+    def _is_templated(self, names: tuple[str, ...]) -> bool:
+        templated = self._templated.get(names)
+        if templated is None:
+            templated = any(policy.templated for policy in self._named(names))
+            if len(self._templated) >= ACLS_MAX:
+                self._templated.clear()
+            self._templated[names] = templated
+        return templated
+
+    def _own_acl(self, names: tuple[str, ...], subject: Subject) -> Acl:
+        key = (names, subject.entity_id)
+        known = self._own.get(key)
+        if known is not None and known[0] is subject:
+            return known[1]
+        acl = Acl.of(self._named(names), subject)
+        if len(self._own) >= OWN_ACLS_MAX:
+            self._own.clear()
+        self._own[key] = (subject, acl)
+        return acl
+
+    def _named(self, names: tuple[str, ...]) -> list[Policy]:
+        return [policy for policy in map(self._policy, names) if policy is not None]
 
     def _policy(self, name: str) -> Policy | None:
         unstored = UNSTORED_POLICIES.get(name)
@@ -79,3 +105,5 @@ class Policies:
     def _changed(self, keys: Collection[str]) -> None:
         if not keys or any(key.startswith(POLICY_PREFIX) for key in keys):
             self._acls.clear()
+            self._templated.clear()
+            self._own.clear()

@@ -101,6 +101,9 @@ async def _attempt(node: Unsealed, request: Request, who: Identified, since: int
         _require_allowed(node, who, request)
         raise NoRoute(request.path)
     mounted, below = found
+    if mounted.mount.closed:
+        _require_allowed(node, who, request)
+        raise NoRoute(request.path)
     if request.help:
         _require_token(who)
         if trail is not None:
@@ -256,21 +259,23 @@ def _told_again(answer: Answer) -> Leased | None:
 
 
 def _grant_token(node: Unsealed, request: Request, context: Context, mounted: Mounted, grant: TokenGrant) -> _Granted:
-    """A token for right credentials. Raises PermissionDenied when their user is locked out."""
+    """A token and its entity for right credentials. Raises PermissionDenied for a locked user or a disabled entity."""
     unlocking = node.lockout.admit(mounted.mount, grant.alias_name)
     mounts = node.opened.get(AUTH_KEY)
     now = node.router.by_path.get(mounted.mount.path)
-    if mounts is None or now is None or now.mount.uuid != mounted.mount.uuid:
+    if mounts is None or now is None or now.mount.uuid != mounted.mount.uuid or now.mount.closed:
         raise NoRoute(request.path)
     now_ms = node.sources.now_ms()
     mount_type = mounted.mount.config.token_type or "default"
-    decided = decide_login(grant, context.mount, request.path, now_ms, mount_type=mount_type)
+    bound = node.bind(mounted.mount, grant)
+    decided = decide_login(grant, context.mount, request.path, now_ms, mount_type=mount_type, entity_id=bound.entity_id)
     made = node.ledger.tokens.create_writes(decided.spec)
     # Disabling the mount revokes what it issued so far, so nothing may be issued beside it.
-    unchanged = (Check(AUTH_KEY, mounts.index),) if made.writes else ()
+    writes = (*made.writes, *bound.writes)
+    unchanged = (Check(AUTH_KEY, mounts.index),) if writes else ()
     # As of its making: a millisecond later the lifetime would be rounded up by a second.
-    auth = auth_block(made.token, made.entry, made.entry.created_at_ms)
-    return _Granted((*made.writes, *unlocking, *unchanged), decided.warnings, auth=auth)
+    auth = auth_block(made.token, made.entry, made.entry.created_at_ms, bound.policies)
+    return _Granted((*writes, *unlocking, *unchanged), decided.warnings, auth=auth)
 
 
 def _require_token(who: Identified) -> None:

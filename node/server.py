@@ -29,7 +29,7 @@ from node.config.load import load
 from node.config.model import Config
 from node.config.storage import RaftStorage as RaftConfig
 from node.core import Core, NodeIdentity, log_unforeseen
-from node.dispatch import dispatch
+from node.dispatch import RateGate, dispatch
 from node.edge import Edge
 from node.errors import ConfigError, NodeError
 from node.listener_tls import server_context
@@ -112,7 +112,7 @@ async def _serve(config: Config, options: ServerOptions) -> int:
     loop.add_signal_handler(signal.SIGHUP, core.reopen_audit_files)
     try:
         for listener in config.listeners:
-            edge = Edge(listener, partial(dispatch, core, listener))
+            edge = Edge(listener, partial(dispatch, core, listener), RateGate(core))
             await _listen(edge, server_context(listener))
             edges.append(edge)
         dev_lines = await dev.start(core, options) if options.dev else []

@@ -12,6 +12,7 @@ import msgpack
 
 from engines.common.plan import Delete, Put
 from node.mounts import Mount, decode_mounts, encode_mounts
+from node.quotas.moves import moved
 from node.unsealed import Unsealed
 
 TASKS: Final = "sys/unmount/"
@@ -32,7 +33,9 @@ async def unmount(node: Unsealed, mount: Mount, table_key: str) -> None:
     assert seen is not None, "the tables are written at init"
     rows = tuple(row for row in decode_mounts(seen.value) if row.uuid != mount.uuid)
     task = Put(TASKS + mount.uuid, _FORMAT + bytes(msgpack.packb((mount.path, mount.storage_prefix))))
-    await node.opened.commit("", (Put(table_key, encode_mounts(rows), seen.index), task))
+    await node.opened.commit(
+        "", (Put(table_key, encode_mounts(rows), seen.index), task, *moved(node.opened, mount.path, None))
+    )
     await _finish(node, task.key, task.value)
 
 

@@ -4,7 +4,7 @@ Everything here is in the store or derived from it: nothing is patched by hand, 
 node that has just restarted, serves the first request like the thousandth.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -19,12 +19,15 @@ from node.audit.broker import Broker
 from node.barrier import Barrier
 from node.config.model import Config
 from node.identify import Identified
+from node.identity.binding import Bound, bind
+from node.identity.directory import Directory
 from node.leases.model import Lease, Renewal
 from node.ledger import Ledger, open_ledger
 from node.lockout import Lockout
 from node.mounts import AUTH_KEY, MOUNTS_KEY, Mount, Mounted, Router, decode_mounts
 from node.policies import Policies
-from node.policy import Decision
+from node.policy import Acl, Decision
+from node.quotas.gate import Quotas
 from node.request import Request
 from node.sources import Sources
 from node.tokens.model import TokenEntry, Ttls
@@ -35,7 +38,7 @@ from node.wrapping import Wrapping
 SALT_KEY: Final = "sys/salt"
 
 # Engines of the node itself: their records lie at absolute keys, below "sys/" and "core/".
-NODE_TYPES: Final = frozenset({"system", "token"})
+NODE_TYPES: Final = frozenset({"system", "token", "identity"})
 
 KNOWN_MAX: Final = 16_384  # tokens in use at a time; each costs about a kilobyte
 
@@ -61,12 +64,14 @@ class Unsealed:
         self.opened = OpenedStore(store, barrier)
         self.policies = Policies(self.opened, store)
         self.audit = Broker(self.opened, store, sources, _own_folders(config))
+        self.quotas = Quotas(self.opened, store, sources, self._folded)
         self._node_engine = node_engine
         self._router: Router | None = None
         self._ledger: Ledger | None = None
         # What the last request of a token was found to be; good for as long as token and policies are the same objects.
         self._known: dict[str, Identified] = {}
         self._lockout: Lockout | None = None
+        self._directory: Directory | None = None
         self._contexts: dict[str, tuple[MountView, MountInfo]] = {}
         store.watch(self._changed)
 
@@ -108,6 +113,13 @@ class Unsealed:
             self._lockout = Lockout(self.config, self.opened, self.sources, self._salt())
         return self._lockout
 
+    @property
+    def directory(self) -> Directory:
+        """Entities, their aliases and groups."""
+        if self._directory is None:
+            self._directory = Directory(self.opened, self.sources, self._salt())
+        return self._directory
+
     def _salt(self) -> bytes:
         salt = self.opened.get(SALT_KEY)
         if salt is None:
@@ -128,6 +140,19 @@ class Unsealed:
         if mount.type in NODE_TYPES:
             return self._node_engine(mount.type)
         return engine_for(mount.type, mount.options)
+
+    def _folded(self, path: str) -> str:
+        found = self.router.match(path)
+        if found is None or found[0].engine.fold is None:
+            return path
+        return found[0].mount.path + found[0].engine.fold(found[1])
+
+    async def login_role(self, path: str, body: Mapping[str, object]) -> str:
+        """The role that a login asks for, "" for none; it says nothing about whether the login is right."""
+        found = self.router.match(path)
+        if found is None or found[0].engine.login_role is None:
+            return ""
+        return await found[0].engine.login_role(body, self.context(found[0], Caller()))
 
     def system_ttls(self) -> tuple[int, int]:
         """The system's default and maximum TTL in seconds."""
@@ -174,7 +199,7 @@ class Unsealed:
             raise PermissionDenied
         entry = seen.entry
         tokens.usable(entry, self.sources.now_ms(), request.client_address)
-        acl = self.policies.acl(entry.policies)
+        policies, acl = self.rights(entry)
         known = self._known.get(request.token)
         if known is not None and known.is_still(seen, acl, request.client_address):
             return known
@@ -183,7 +208,7 @@ class Unsealed:
             accessor=entry.accessor,
             display_name=entry.display_name,
             entity_id=entry.entity_id,
-            policies=entry.policies,
+            policies=policies,
             client_address=request.client_address,
             is_root=acl.is_root,
             has_sudo=acl.is_root,
@@ -195,6 +220,28 @@ class Unsealed:
                 self._known.clear()
             self._known[request.token] = who
         return who
+
+    def rights(self, entry: TokenEntry) -> tuple[tuple[str, ...], Acl]:
+        """The policies that apply to a token, those of its entity among them, and what they allow together.
+
+        Raises:
+            PermissionDenied: Its entity is disabled or gone.
+        """
+        if not entry.entity_id:
+            return entry.policies, self.policies.acl(entry.policies)
+        profile = self.directory.usable_profile(entry.entity_id)
+        names = tuple(sorted({*entry.policies, *profile.policies})) if profile.policies else entry.policies
+        return names, self.policies.acl(names, profile.subject)
+
+    def identity_policies(self, entity_id: str) -> tuple[str, ...]:
+        """The policies that an entity brings to its tokens."""
+        profile = self.directory.profile(entity_id) if entity_id else None
+        return () if profile is None else profile.policies
+
+    def acl_of(self, caller: Caller) -> Acl:
+        """What the sender of a request may do."""
+        profile = self.directory.profile(caller.entity_id) if caller.entity_id else None
+        return self.policies.acl(caller.policies, profile.subject if profile is not None else None)
 
     def require(self, who: Identified, request: Request, operation: Operation, *, sudo: bool = False) -> Decision:
         """What policy says to this operation on the request's path. Raises PermissionDenied unless it allows it."""
@@ -212,6 +259,7 @@ class Unsealed:
         self._known.clear()
         self._ledger = None
         self._lockout = None
+        self._directory = None
 
     async def _revoke_in_engine(self, lease: Lease) -> None:
         mounted = self._mounted_by_uuid(lease.mount_uuid)
@@ -245,9 +293,24 @@ class Unsealed:
             raise InvalidRequest("lease is not renewable")
         caller = Caller(entity_id=entry.entity_id, policies=entry.policies)
         plan = await mounted.engine.renew(entry.internal, self.context(mounted, caller))
-        if plan.answer.login is None:
+        grant = plan.answer.login
+        if grant is None:
             raise InvalidRequest("lease is not renewable")
-        return plan.answer.login
+        if entry.entity_id and grant.group_names is not None:
+            bound = self.bind(mounted.mount, grant)
+            if bound.writes:
+                await self.opened.commit("", bound.writes)
+        return grant
+
+    def bind(self, mount: Mount, grant: TokenGrant) -> Bound:
+        """The entity that logs in. Raises PermissionDenied when it is disabled."""
+        return bind(
+            self.directory,
+            mount.accessor,
+            grant.alias_name,
+            metadata=grant.alias_metadata,
+            group_names=grant.group_names,
+        )
 
     def _mounted_by_uuid(self, uuid: str) -> Mounted | None:
         return next((m for m in self.router.by_path.values() if m.mount.uuid == uuid), None)

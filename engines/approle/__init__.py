@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from engines.approle.paths import TABLE, renew
+from engines.approle.paths import TABLE, login_role, renew
 from engines.common.frame import Engine
 
 ENGINE: Final = Engine(
@@ -15,4 +15,5 @@ ENGINE: Final = Engine(
     ),
     table=TABLE,
     renew=renew,
+    login_role=login_role,
 )

@@ -236,6 +236,16 @@ async def _login(request: Login, ctx: Context) -> Plan:
     return Plan(Answer(login=grant), _use(digests, role, found, ctx.sources.now_ms()) if found is not None else ())
 
 
+async def login_role(body: Mapping[str, object], ctx: Context) -> str:
+    """The name of the role whose id a login gives; "" when there is none."""
+    role_id = body.get("role_id")
+    digests = await store.read_digests(ctx.view)
+    if digests is None or not isinstance(role_id, str) or len(role_id) > logic.ID_CHARS_MAX:
+        return ""
+    seen = await store.role_of_id(ctx.view, digests, role_id)
+    return "" if seen is None else seen.role.name
+
+
 def _use(digests: store.Digests, role: Role, found: store.SeenSecretId, now_ms: int) -> tuple[Write, ...]:
     """What one login takes from a secret id; nothing, unless its uses are limited."""
     secret_id: SecretId = found.secret_id

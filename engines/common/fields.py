@@ -47,6 +47,7 @@ class Parameter:
     source: Source
     required: bool = False
     secret: bool = False
+    name: str = ""
 
 
 PARAMETER: Final = "parameter"
@@ -58,10 +59,19 @@ def path_param(description: str) -> Any:
 
 
 def body_param(
-    kind: Kind, description: str, *, default: object = None, required: bool = False, secret: bool = False
+    kind: Kind,
+    description: str,
+    *,
+    default: object = None,
+    required: bool = False,
+    secret: bool = False,
+    name: str = "",
 ) -> Any:
-    """A value from the JSON body or the query. `secret` keeps it out of repr."""
-    parameter = Parameter(kind, description, Source.BODY, required, secret)
+    """A value from the JSON body or the query. `secret` keeps it out of repr.
+
+    `name` is what the API calls it where Python cannot, such as "from".
+    """
+    parameter = Parameter(kind, description, Source.BODY, required, secret, name)
     return dataclasses.field(metadata={PARAMETER: parameter}, default=default, repr=not secret)
 
 
@@ -72,11 +82,12 @@ def whole_body(description: str) -> Any:
 
 
 def parameters_of(request_type: type[Any]) -> dict[str, tuple[Parameter, object]]:
-    """Each field's declaration and default, by name."""
-    return {
-        f.name: (f.metadata[PARAMETER], None if f.default is dataclasses.MISSING else f.default)
-        for f in dataclasses.fields(request_type)
-    }
+    """Each field's declaration and default, by the API's name."""
+    found: dict[str, tuple[Parameter, object]] = {}
+    for f in dataclasses.fields(request_type):
+        parameter: Parameter = f.metadata[PARAMETER]
+        found[parameter.name or f.name] = parameter, None if f.default is dataclasses.MISSING else f.default
+    return found
 
 
 def _string(value: object) -> str:
@@ -166,19 +177,19 @@ class Decoder:
     """Turns path captures and a body into one request type. Build it once with `of`."""
 
     request_type: type[Any]
-    body_fields: tuple[tuple[str, Callable[[Any], object], bool, str], ...]
+    body_fields: tuple[tuple[str, str, Callable[[Any], object], bool, str], ...]
     whole_body_field: str
 
     @staticmethod
     def of(request_type: type[Any]) -> Decoder:
         """Compile the decoder of a request dataclass declared with the functions above."""
-        declared = parameters_of(request_type)
+        declared = {f.name: f.metadata[PARAMETER] for f in dataclasses.fields(request_type)}
         body = tuple(
-            (name, _CONVERT[p.kind], p.required, p.kind.value)
-            for name, (p, _) in declared.items()
+            (field, p.name or field, _CONVERT[p.kind], p.required, p.kind.value)
+            for field, p in declared.items()
             if p.source is Source.BODY
         )
-        whole = next((name for name, (p, _) in declared.items() if p.source is Source.WHOLE_BODY), "")
+        whole = next((field for field, p in declared.items() if p.source is Source.WHOLE_BODY), "")
         return Decoder(request_type, body, whole)
 
     def decode(self, captures: Mapping[str, str], body: Mapping[str, object]) -> Any:
@@ -187,7 +198,7 @@ class Decoder:
         if self.whole_body_field:
             values[self.whole_body_field] = body
         if body or self.body_fields:
-            for name, convert, required, kind in self.body_fields:
+            for field, name, convert, required, kind in self.body_fields:
                 # A JSON null is the same as leaving the field out.
                 given = body.get(name)
                 if given is None:
@@ -195,7 +206,7 @@ class Decoder:
                         raise InvalidRequest(f"missing {name}")
                     continue
                 try:
-                    values[name] = convert(given)
+                    values[field] = convert(given)
                 except (ValueError, TypeError, OverflowError):
                     raise InvalidRequest(f"field validation failed: {name} must be a {kind}") from None
         return self.request_type(**values)

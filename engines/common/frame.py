@@ -162,7 +162,9 @@ class Engine:
 
     `renew` and `revoke` act on a lease the engine granted, from its `internal` bytes; an auth method's `renew` answers
     with the TokenGrant of today for the token of an earlier login. `fold` gives the one spelling of a path below the
-    mount where the engine takes several for the same name: policy sees it as well (CVE-2026-89322).
+    mount where the engine takes several for the same name: policy sees it as well (CVE-2026-89322). `fold_alias` gives
+    the spelling of an alias name that the method's logins use, for the aliases that an operator writes. `login_role`
+    tells which role the body of a login names, "" for none: rate limits are asked before anything is verified.
     """
 
     type: str
@@ -173,3 +175,5 @@ class Engine:
     revoke: Callable[[bytes, Context], Awaitable[Plan]] | None = None
     renew: Callable[[bytes, Context], Awaitable[Plan]] | None = None
     fold: Callable[[str], str] | None = None
+    login_role: Callable[[Mapping[str, object], Context], Awaitable[str]] | None = None
+    fold_alias: Callable[[str], str] | None = None

@@ -59,7 +59,11 @@ class KnownLease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenGrant:
-    """What a login earned: the pipeline makes the token (API documentation, "Tokens"). In seconds, 0 for unset."""
+    """What a login earned: the pipeline makes the token (API documentation, "Tokens"). In seconds, 0 for unset.
+
+    `alias_name` is who logged in, in the method's one spelling, and leads to the entity. `alias_metadata` is what the
+    method says of the alias, and `group_names` the groups it says the user is in now; None where it says nothing.
+    """
 
     policies: tuple[str, ...]
     display_name: str
@@ -74,6 +78,8 @@ class TokenGrant:
     no_default_policy: bool = False
     bound_cidrs: tuple[str, ...] = ()
     alias_name: str = ""
+    alias_metadata: Mapping[str, str] | None = None
+    group_names: tuple[str, ...] | None = None
     internal: bytes = field(default=b"", repr=False)
 
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from engines.common.frame import Engine
-from engines.userpass.logic import fold_path
+from engines.userpass.logic import fold_name, fold_path
 from engines.userpass.paths import TABLE, renew
 
 ENGINE: Final = Engine(
@@ -14,4 +14,5 @@ ENGINE: Final = Engine(
     table=TABLE,
     renew=renew,
     fold=fold_path,
+    fold_alias=fold_name,
 )

@@ -155,7 +155,9 @@ def move(kind: MountKind) -> Callable[[Call], None]:
     def run(call: Call) -> None:
         source, target = (with_slash(word) for word in call.args)
         with doing(f"Error moving {kind.noun} {source} to {target}"):
-            answer = call.client.plain("PUT", "sys/remount", {"from": kind.prefix + source, "to": kind.prefix + target})
+            # Documented with the prefix of auth methods, and often written without it.
+            paths = [word if word.startswith(kind.prefix) else kind.prefix + word for word in (source, target)]
+            answer = call.client.plain("PUT", "sys/remount", {"from": paths[0], "to": paths[1]})
             migration = str(_inner(answer).get("migration_id") or "")
             tail = f"{kind.noun} {source} to {target}, with migration ID {migration}"
             call.printer.line(f"Started moving {tail}")

@@ -1,10 +1,13 @@
-"""The engines of the node itself, put together: sys/ and auth/token/."""
+"""The engines of the node itself, put together: sys/, identity/ and auth/token/."""
 
 from collections.abc import Callable
 
 from engines.common.frame import Engine, RouteTable
 from node.core import Core
+from node.identity.binding import Bound, bind
+from node.identity.engine import identity_engine
 from node.leases.paths import lease_routes
+from node.mounts import Mount
 from node.system import (
     audit,
     autopilot,
@@ -12,7 +15,10 @@ from node.system import (
     internal_ui,
     locked_users,
     mounts,
+    password_policies,
     policies,
+    quotas,
+    remount,
     snapshots,
     tools,
     wrapping,
@@ -21,15 +27,16 @@ from node.tokens.paths import token_engine
 
 
 def node_engines(core: Core) -> Callable[[str], Engine]:
-    """From a mount's type ("system", "token") to its engine.
+    """From a mount's type ("system", "identity", "token") to its engine.
 
     They are made when first asked for, which is after replication has brought the token salt to a joining node.
     """
+    make: dict[str, Callable[[Core], Engine]] = {"system": _system, "identity": _identity, "token": _token}
     made: dict[str, Engine] = {}
 
     def engine_of(mount_type: str) -> Engine:
         if mount_type not in made:
-            made[mount_type] = _system(core) if mount_type == "system" else _token(core)
+            made[mount_type] = make[mount_type](core)
         return made[mount_type]
 
     return engine_of
@@ -42,6 +49,9 @@ def _system(core: Core) -> Engine:
         *autopilot.routes(core),
         *mounts.routes(core),
         *policies.routes(core),
+        *quotas.routes(core),
+        *remount.routes(core),
+        *password_policies.routes(),
         *internal_ui.routes(core),
         *locked_users.routes(core),
         *tools.routes(core),
@@ -61,4 +71,28 @@ def _system(core: Core) -> Engine:
 def _token(core: Core) -> Engine:
     node = core.require_unsealed()
     ledger = node.ledger
-    return token_engine(ledger.tokens, ledger.revoker, ledger.tidy, node.renew_login)
+
+    def bind_alias(mount_accessor: str, alias_name: str) -> Bound:
+        return bind(node.directory, mount_accessor, alias_name)
+
+    return token_engine(
+        ledger.tokens,
+        ledger.revoker,
+        ledger.tidy,
+        renew_login=node.renew_login,
+        identity_policies=node.identity_policies,
+        bind_alias=bind_alias,
+    )
+
+
+def _identity(core: Core) -> Engine:
+    def mount_of(accessor: str) -> Mount | None:
+        mounted = core.require_unsealed().router.by_accessor(accessor)
+        return None if mounted is None else mounted.mount
+
+    def fold(accessor: str, name: str) -> str:
+        mounted = core.require_unsealed().router.by_accessor(accessor)
+        spell = None if mounted is None else mounted.engine.fold_alias
+        return name if spell is None else spell(name)
+
+    return identity_engine(lambda: core.require_unsealed().directory, mount_of, fold)

@@ -39,7 +39,7 @@ class _Internal:
     core: Core
 
     def _acl(self, ctx: Context) -> Acl:
-        return self.core.require_unsealed().policies.acl(ctx.caller.policies)
+        return self.core.require_unsealed().acl_of(ctx.caller)
 
     def _may_see(self, acl: Acl, mount: Mount) -> bool:
         return acl.is_root or acl.may_touch_below(mount.path)

@@ -97,7 +97,7 @@ class _Policies:
     # -- capabilities --
 
     async def of_caller(self, request: CapabilitiesRequest, ctx: Context) -> Plan:
-        return self._judged(request, self._acl(ctx.caller.policies))
+        return self._judged(request, self.core.require_unsealed().acl_of(ctx.caller))
 
     async def of_token(self, request: CapabilitiesRequest, ctx: Context) -> Plan:
         seen = await self.core.require_unsealed().ledger.tokens.lookup(request.token) if request.token else None
@@ -111,10 +111,7 @@ class _Policies:
         if seen is None:
             raise InvalidRequest(refusal)
         self.core.require_unsealed().ledger.tokens.usable(seen.entry, self.core.sources.now_ms(), "")
-        return self._acl(seen.entry.policies)
-
-    def _acl(self, names: tuple[str, ...]) -> Acl:
-        return self.core.require_unsealed().policies.acl(names)
+        return self.core.require_unsealed().rights(seen.entry)[1]
 
     def _judged(self, request: CapabilitiesRequest, acl: Acl) -> Plan:
         paths = request.paths or request.path or ()

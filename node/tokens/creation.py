@@ -208,8 +208,10 @@ def _require_entity_alias(request: CreateToken, role: TokenRole | None, kind: To
         raise InvalidRequest("'entity_alias' is only allowed in combination with token role")
     if kind is TokenType.BATCH:
         raise InvalidRequest("'entity_alias' is only supported for service tokens")
-    # There are no entities to find an alias of, so no alias is a valid one, whatever the role allows.
-    raise InvalidRequest("invalid 'entity_alias' value")
+    # Documented to be compared without regard to capitals; the alias itself keeps its spelling.
+    allowed = tuple(glob.casefold() for glob in role.allowed_entity_aliases)
+    if not matches_any(request.entity_alias.casefold(), allowed):
+        raise InvalidRequest("invalid 'entity_alias' value")
 
 
 def _first_end(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from engines.common.context import Context
@@ -11,6 +11,7 @@ from engines.common.errors import InvalidRequest, NotFound, PermissionDenied
 from engines.common.fields import Kind, body_param, path_param
 from engines.common.frame import Engine, Handler, Operation, Route, RouteTable
 from engines.common.plan import Answer, Delete, Plan, Put, TokenGrant
+from node.identity.binding import NOBODY, Bound
 from node.tokens import store
 from node.tokens.answers import auth_block, lookup_data
 from node.tokens.creation import CreateToken, CreateTokenOfRole, decide
@@ -23,6 +24,11 @@ from node.tokens.token_store import TokenStore, is_alive
 
 RenewLogin = Callable[[TokenEntry], Awaitable[TokenGrant]]
 """Ask the auth method whether a login may go on, and with which durations. Raises what the method refuses with."""
+
+IdentityPolicies = Callable[[str], tuple[str, ...]]
+"""By entity id: the policies that the entity brings to its tokens."""
+BindAlias = Callable[[str, str], Bound]
+"""By mount accessor and alias name: the entity to make a token for. Raises PermissionDenied when it is disabled."""
 
 _TIDY_STARTED: Final = (
     "Tidy operation successfully started. Any information from the operation will be printed to Vault's server logs."
@@ -86,11 +92,22 @@ class RenewAccessor(RenewSelf):
 class TokenPaths:
     """The handlers of auth/token."""
 
-    def __init__(self, tokens: TokenStore, revoker: Revoker, tidy: Tidy, renew_login: RenewLogin | None = None) -> None:
+    def __init__(
+        self,
+        tokens: TokenStore,
+        revoker: Revoker,
+        tidy: Tidy,
+        *,
+        renew_login: RenewLogin | None = None,
+        identity_policies: IdentityPolicies = lambda _: (),
+        bind_alias: BindAlias = lambda _accessor, _name: NOBODY,
+    ) -> None:
         self._tokens = tokens
         self._revoker = revoker
         self._tidy = tidy
         self._renew_login = renew_login
+        self._identity_policies = identity_policies
+        self._bind_alias = bind_alias
 
     # Create
 
@@ -112,9 +129,15 @@ class TokenPaths:
         decided = decide(request, role, parent, ctx.caller, limits, now_ms, is_orphan_path=is_orphan_path)
         if decided.spec.id and await self._tokens.lookup(decided.spec.id) is not None:
             raise InvalidRequest("cannot create a token with a duplicate ID")
-        made = self._tokens.create_writes(decided.spec)
-        answer = Answer(auth=auth_block(made.token, made.entry, made.entry.created_at_ms), warnings=decided.warnings)
-        return Plan(answer, made.writes)
+        spec, bound = decided.spec, NOBODY
+        if request.entity_alias:
+            bound = self._bind_alias(ctx.mount.accessor, request.entity_alias)
+            spec = replace(spec, entity_id=bound.entity_id)
+        made = self._tokens.create_writes(spec)
+        policies = bound.policies or self._identity_policies(spec.entity_id)
+        auth = auth_block(made.token, made.entry, made.entry.created_at_ms, policies)
+        answer = Answer(auth=auth, warnings=decided.warnings)
+        return Plan(answer, (*made.writes, *bound.writes))
 
     # Lookup
 
@@ -133,7 +156,8 @@ class TokenPaths:
         return self._shown("", await self._of_accessor(request.accessor, ctx), ctx)
 
     def _shown(self, token: str, seen: SeenToken, ctx: Context) -> Plan:
-        return Plan(Answer(data=lookup_data(token, seen.entry, ctx.sources.now_ms())))
+        policies = self._identity_policies(seen.entry.entity_id)
+        return Plan(Answer(data=lookup_data(token, seen.entry, ctx.sources.now_ms(), policies)))
 
     async def accessors(self, request: Nothing, ctx: Context) -> Plan:
         found = [accessor async for accessor in self._tokens.accessors()]
@@ -165,7 +189,8 @@ class TokenPaths:
             raise InvalidRequest("increment must be positive")
         end = await self._new_end(seen, increment_s)
         entry, writes = self._tokens.renew_writes(seen, end.at_ms)
-        answer = Answer(auth=auth_block(token, entry, ctx.sources.now_ms()), warnings=end.warnings)
+        policies = self._identity_policies(entry.entity_id)
+        answer = Answer(auth=auth_block(token, entry, ctx.sources.now_ms(), policies), warnings=end.warnings)
         return Plan(answer, writes)
 
     async def _new_end(self, seen: SeenToken, increment_s: int) -> End:
@@ -262,14 +287,25 @@ class TokenPaths:
         return seen
 
 
-def token_engine(tokens: TokenStore, revoker: Revoker, tidy: Tidy, renew_login: RenewLogin | None = None) -> Engine:
+def token_engine(
+    tokens: TokenStore,
+    revoker: Revoker,
+    tidy: Tidy,
+    *,
+    renew_login: RenewLogin | None = None,
+    identity_policies: IdentityPolicies = lambda _: (),
+    bind_alias: BindAlias = lambda _accessor, _name: NOBODY,
+) -> Engine:
     """The engine behind auth/token. `renew_login` lets auth methods refuse or shape the renewal of their tokens."""
+    paths = TokenPaths(
+        tokens, revoker, tidy, renew_login=renew_login, identity_policies=identity_policies, bind_alias=bind_alias
+    )
     return Engine(
         type="token",
         is_auth=True,
         description="token based credentials",
         help="Makes, shows, renews and ends tokens, and keeps the roles they are made by.",
-        table=RouteTable(token_routes(TokenPaths(tokens, revoker, tidy, renew_login))),
+        table=RouteTable(token_routes(paths)),
     )
 
 

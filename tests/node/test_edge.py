@@ -7,8 +7,19 @@ import pytest
 
 from node.config.listeners import Listener
 from node.edge import Edge
+from node.quotas.verdict import ADMITTED, Verdict
 from node.request import WireRequest
 from node.response import Response
+
+
+class _OpenGate:
+    """Lets everything pass."""
+
+    def before_body(self, path: str, address: str) -> Verdict:
+        return ADMITTED
+
+    async def refused(self, wire: WireRequest, verdict: Verdict) -> Response:
+        raise AssertionError("nothing is refused")
 
 
 class Rig:
@@ -16,7 +27,7 @@ class Rig:
 
     def __init__(self) -> None:
         self.seen: list[WireRequest] = []
-        self.edge = Edge(Listener(type="tcp", address="127.0.0.1:0", tls_disable=True), self._handle)
+        self.edge = Edge(Listener(type="tcp", address="127.0.0.1:0", tls_disable=True), self._handle, _OpenGate())
 
     async def _handle(self, wire: WireRequest) -> Response:
         self.seen.append(wire)

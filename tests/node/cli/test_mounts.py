@@ -102,6 +102,8 @@ def test_move_waits(node: FakeNode, sr: Terminal) -> None:
     assert sr("auth", "move", "a", "b").code == 2
     moves = [one.json for one in node.received if one.path == "sys/remount"]
     assert moves == [{"from": "a/", "to": "b/"}, {"from": "auth/a/", "to": "auth/b/"}]
+    sr("auth", "move", "auth/a/", "auth/b")
+    assert node.received[-2].json == {"from": "auth/a/", "to": "auth/b/"}
 
 
 def test_auth(node: FakeNode, sr: Terminal) -> None:
