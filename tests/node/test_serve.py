@@ -30,7 +30,7 @@ class ReplaceableStore(InmemStore):
 
     is_replaced = False
 
-    def require_lease(self) -> None:
+    def require_lease(self, since: int | None = None) -> None:
         if self.is_replaced:
             raise NoLeader("this node is not the active node of the cluster")
 
