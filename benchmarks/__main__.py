@@ -19,6 +19,7 @@ from typing import Final
 from benchmarks.leases import lease_rows
 from benchmarks.load import Load, load, require_wrk, write_script
 from benchmarks.rows import Row, print_rows, rss_mib
+from benchmarks.sessions import index_row, kinds
 from tests.processes.cluster import ROOT, Cluster, cluster, free_ports, wait_until
 
 SECONDS: Final = int(os.environ.get("BENCH_SECONDS", "6"))
@@ -36,6 +37,7 @@ def main() -> int:
         with _bare() as bare, cluster(folder) as three:
             rows += _memory_at_rest(three)
             rows += _requests(folder, bare, three, b_ms)
+            rows += _sessions(folder, bare, three)
             rows += _filled(folder, three)
         (folder / "leases").mkdir()
         rows += lease_rows(folder / "leases")
@@ -110,6 +112,17 @@ def _requests(folder: Path, bare: str, three: Cluster, b_ms: float) -> list[Row]
         _ratio("32 readers of the leader / A", reads, 0.50),
         Row("requests that failed", bad, 0, at_most=True),
     ]
+
+
+def _sessions(folder: Path, bare: str, three: Cluster) -> list[Row]:
+    leader = three.wait_leader()
+    rows = []
+    for kind in kinds(folder, three):
+        print(f"  {kind.name}", file=sys.stderr, flush=True)
+        pairs = [(kind.send(leader.address, SECONDS), kind.send(bare, SECONDS)) for _ in range(ROUNDS)]
+        rows.append(_ratio(kind.name, pairs, kind.goal))
+        rows.append(Row(f"{kind.name}: failed", sum(own.bad for own, _ in pairs), 0, at_most=True))
+    return [*rows, index_row(folder, three)]
 
 
 def _ratio(name: str, pairs: list[tuple[Load, Load]], goal: float) -> Row:

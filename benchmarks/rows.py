@@ -1,5 +1,6 @@
 """A promise, its measure, and the table of them."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,3 +37,10 @@ def rss_mib(node: Node) -> float:
     assert node.process is not None
     fields = dict(line.split(":", 1) for line in Path(f"/proc/{node.process.pid}/status").read_text().splitlines())
     return int(fields["RssAnon"].split()[0]) / 1024
+
+
+def cpu_s(node: Node) -> float:
+    """CPU time that the process has used in all its life, in seconds."""
+    assert node.process is not None
+    fields = Path(f"/proc/{node.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
