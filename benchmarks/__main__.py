@@ -13,33 +13,18 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from benchmarks.leases import lease_rows
 from benchmarks.load import Load, load, require_wrk, write_script
+from benchmarks.rows import Row, print_rows, rss_mib
+from benchmarks.sessions import index_row, kinds
 from tests.processes.cluster import ROOT, Cluster, cluster, free_ports, wait_until
 
 SECONDS: Final = int(os.environ.get("BENCH_SECONDS", "6"))
 ROUNDS: Final = int(os.environ.get("BENCH_ROUNDS", "3"))
 SECRETS: Final = int(os.environ.get("BENCH_SECRETS", "100000"))
-_MIB: Final = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One promise: what was measured, its goal, and whether that holds. `at_most` turns the comparison round."""
-
-    name: str
-    value: float
-    goal: float
-    at_most: bool = False
-    note: str = ""
-
-    @property
-    def holds(self) -> bool:
-        """Whether the goal is met."""
-        return self.value <= self.goal if self.at_most else self.value >= self.goal
 
 
 def main() -> int:
@@ -52,8 +37,12 @@ def main() -> int:
         with _bare() as bare, cluster(folder) as three:
             rows += _memory_at_rest(three)
             rows += _requests(folder, bare, three, b_ms)
+            rows += _sessions(folder, bare, three)
             rows += _filled(folder, three)
-    _print(rows, b_ms)
+        (folder / "leases").mkdir()
+        rows += lease_rows(folder / "leases")
+    print(f"\nB, the median fdatasync: {b_ms:.3f} ms\n")
+    print_rows(rows)
     target = os.environ.get("BENCH_JSON")
     if target:
         Path(target).write_text(json.dumps([{"name": r.name, "value": r.value, "goal": r.goal} for r in rows]))
@@ -125,6 +114,17 @@ def _requests(folder: Path, bare: str, three: Cluster, b_ms: float) -> list[Row]
     ]
 
 
+def _sessions(folder: Path, bare: str, three: Cluster) -> list[Row]:
+    leader = three.wait_leader()
+    rows = []
+    for kind in kinds(folder, three):
+        print(f"  {kind.name}", file=sys.stderr, flush=True)
+        pairs = [(kind.send(leader.address, SECONDS), kind.send(bare, SECONDS)) for _ in range(ROUNDS)]
+        rows.append(_ratio(kind.name, pairs, kind.goal))
+        rows.append(Row(f"{kind.name}: failed", sum(own.bad for own, _ in pairs), 0, at_most=True))
+    return [*rows, index_row(folder, three)]
+
+
 def _ratio(name: str, pairs: list[tuple[Load, Load]], goal: float) -> Row:
     ratio = statistics.median(own.per_second / yardstick.per_second for own, yardstick in pairs)
     own = statistics.median(own.per_second for own, _ in pairs)
@@ -132,14 +132,8 @@ def _ratio(name: str, pairs: list[tuple[Load, Load]], goal: float) -> Row:
     return Row(name, ratio, goal, note=f"{own:,.0f}/s of {yardstick:,.0f}/s")
 
 
-def _rss_mib(pid: int) -> float:
-    """Memory of the process's own. The pages of LMDB's file that are mapped belong to the system's cache."""
-    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    return int(fields["RssAnon"].split()[0]) / 1024
-
-
 def _largest(three: Cluster) -> float:
-    return max(_rss_mib(node.process.pid) for node in three.nodes if node.process is not None)
+    return max(rss_mib(node) for node in three.running())
 
 
 def _memory_at_rest(three: Cluster) -> list[Row]:
@@ -166,15 +160,6 @@ def _filled(folder: Path, three: Cluster) -> list[Row]:
         Row(f"memory with {SECRETS:,} secrets, MiB", memory, 400, at_most=True, note=f"{done:,} written by then"),
         Row(f"active again with {SECRETS:,} secrets, s", took_s, 5, at_most=True, note="all three killed and started"),
     ]
-
-
-def _print(rows: list[Row], b_ms: float) -> None:
-    print(f"\nB, the median fdatasync: {b_ms:.3f} ms\n")
-    width = max(len(row.name) for row in rows)
-    for row in rows:
-        sign = "<=" if row.at_most else ">="
-        verdict = "holds" if row.holds else "MISSED"
-        print(f"{row.name:<{width}}  {row.value:>9.2f}  goal {sign} {row.goal:<7.2f}  {verdict:<7} {row.note}")
 
 
 if __name__ == "__main__":

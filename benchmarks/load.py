@@ -46,6 +46,13 @@ def write_script(folder: Path, run: str) -> Path:
     return file
 
 
+def post_script(folder: Path, name: str, path: str, body: str) -> Path:
+    """A script for wrk that sends the same body again and again."""
+    file = folder / f"{name}.lua"
+    file.write_text(f"request = function() return wrk.format('POST', '/v1/{path}', wrk.headers, [==[{body}]==]) end\n")
+    return file
+
+
 def load(
     address: str, connections: int, seconds: int, *, token: str = "", path: str = "", script: Path | None = None
 ) -> Load:

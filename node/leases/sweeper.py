@@ -18,8 +18,11 @@ from node.leases.queue import read_lease
 from node.leases.timeline import LEASE, Due, due_by, due_put, first_due_ms
 from node.tokens.revoker import Revoker
 
-_BATCH: Final = 32  # entries between two turns of the event loop: 2 ms of work
-_PAUSE_S: Final = 0.002  # between two batches, so that at most half of the node's time goes into ends: 5,000 a second
+_BATCH: Final = 64  # entries between two turns of the event loop: 4 ms of work
+_PAUSE_S: Final = 0.002  # between two batches: whoever came meanwhile is served before the next
+# What was just worked off lies at the front of the index as deletions that are not in LMDB yet, and a look from there
+# steps over all of them. What conflicted, or came in with an earlier end, waits for that look.
+_RESUMES_MAX: Final = 16
 _GROUPS_MAX: Final = 4  # batches that one mount's engine may have in work; more wait, so that others do not
 _POSTPONED_MS: Final = 15_000  # for leases of a mount that is busy
 _DAMAGED_MS: Final = 3_600_000  # for entries whose record cannot be read, so that they do not block the rest
@@ -42,6 +45,9 @@ class Sweeper:
         self._commit = commit
         self._loop: asyncio.Task[None] | None = None
         self._groups: dict[str, set[asyncio.Task[None]]] = {}
+        # The key at which the last sweep ended, while there is more behind it.
+        self._after = ""
+        self._resumed = 0
 
     def start(self) -> None:
         """Begin sweeping, if it has not begun."""
@@ -87,10 +93,20 @@ class Sweeper:
     async def sweep(self) -> int:
         """One batch: how much there was to do. Engines are asked in tasks of their own; see `settle`."""
         begun = await self._begin_prefix_task()
-        batch = await due_by(self._view, self._sources.now_ms(), _BATCH)
+        after = self._after
+        batch = await due_by(self._view, self._sources.now_ms(), _BATCH, after)
+        self._go_on_behind(batch)
         await self._guarded([due for due in batch if due.kind != LEASE], self._revoker.end_due)
         await self._guarded([due for due in batch if due.kind == LEASE], self._end_leases)
-        return len(batch) + begun
+        return len(batch) + begun + bool(after)
+
+    def _go_on_behind(self, batch: Sequence[Due]) -> None:
+        """Let the next sweep begin where this batch ends; from the front again at the end, and every so often."""
+        self._resumed += 1
+        if len(batch) < _BATCH or self._resumed >= _RESUMES_MAX:
+            self._after, self._resumed = "", 0
+        else:
+            self._after = batch[-1].key
 
     async def _begin_prefix_task(self) -> int:
         """Begin the oldest prefix revocation, beside the sweeps: it may take long, and must not delay them."""

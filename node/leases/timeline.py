@@ -38,10 +38,10 @@ def due_put(at_ms: int, kind: str, name: str) -> Put:
     return Put(due_key(at_ms, kind, name), name.encode())
 
 
-async def due_by(view: View, now_ms: int, limit: int) -> list[Due]:
-    """The oldest entries that are due, at most `limit`."""
+async def due_by(view: View, now_ms: int, limit: int, after: str = "") -> list[Due]:
+    """The oldest entries that are due, at most `limit`; only those behind the key `after`."""
     found: list[Due] = []
-    for name in await view.list(PREFIX, limit=limit):
+    for name in await view.list(PREFIX, after=after.removeprefix(PREFIX), limit=limit):
         stamp, kind, rest = name.split("-", 2)
         at_ms = int(stamp, 16)
         if at_ms > now_ms:
