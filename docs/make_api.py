@@ -44,6 +44,7 @@ async def _page() -> str:
     parts = [_INTRODUCTION, _local()]
     of_node = core.node_engine(core)
     parts.append(_table("System", "sys/", of_node("system").table))
+    parts.append(_table("Identity", "identity/", of_node("identity").table))
     parts.append(_table("Tokens", "auth/token/", of_node("token").table))
     parts += [_table(engine.description.rstrip("."), "<mount>/", engine.table) for engine in SECRET_ENGINES]
     parts += [_table(method.description.rstrip("."), "auth/<mount>/", method.table) for method in AUTH_METHODS]

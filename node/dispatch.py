@@ -11,6 +11,7 @@ from engines.common.errors import UnsupportedPath
 from node.audit.trail import Trail
 from node.config.listeners import Listener
 from node.core import Core, guarded
+from node.cors import allowing, cors_config, refused_or_preflight
 from node.errors import AuditFailed, BadRequest, MethodNotAllowed, RateLimited
 from node.local_api import local_handler
 from node.paths import canonical_path
@@ -54,6 +55,18 @@ async def _record(node: Unsealed, wire: WireRequest, error: RateLimited, request
 async def dispatch(core: Core, listener: Listener, wire: WireRequest) -> Response:
     """Answer a request that arrived at a listener. Never raises for what it holds."""
     node = core.unsealed
+    if "origin" in wire.headers and node is not None and not core.barrier.is_sealed:
+        config = cors_config(node.opened)
+        if config is not None:
+            ended = refused_or_preflight(config, wire.method, wire.headers)
+            if ended is not None:
+                return ended
+            response = await _limited(core, node, wire)
+            return replace(response, headers={**response.headers, **allowing(wire.headers)})
+    return await _limited(core, node, wire)
+
+
+async def _limited(core: Core, node: Unsealed | None, wire: WireRequest) -> Response:
     verdict = ADMITTED
     if node is not None and not core.barrier.is_sealed and node.quotas.asks_for_role(wire.path):
         verdict = node.quotas.of_role(wire.path, wire.client_address, await _role(node, wire))

@@ -63,7 +63,7 @@ class _Remount:
         writes = begin_writes(node, migration_id, mounted.mount, target)
         await node.opened.commit("", writes)
         self.core.spawn(self._finish(migration_id))
-        return Plan(Answer(data={"migration_id": migration_id}, repeat_data=True))
+        return Plan(Answer(data={"migration_id": migration_id}, repeat_data=True), is_committed=True)
 
     async def _finish(self, migration_id: str) -> None:
         try:

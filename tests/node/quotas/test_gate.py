@@ -173,7 +173,7 @@ async def test_cve_2025_12044_refused_before_the_body_is_there(headers: bytes) -
             assert b"X-Ratelimit-Limit: 1" in first
             answer = await own.send(b"POST /v1/secret/data/a HTTP/1.1\r\nHost: a\r\n" + headers + b"\r\n")
         finally:
-            await own.edge.stop(1)
+            await own.edge.stop()
         assert b" 429 " in answer.splitlines()[0]
         assert b"Retry-After: 1800" in answer
         assert b'{"errors":["request path \\"secret/data/a\\": rate limit quota exceeded"]}' in answer
