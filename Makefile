@@ -3,12 +3,13 @@
 PYTHON ?= python3
 UP_PORTS ?= 8200,8210,8220
 UP_DATA ?= .data
+MINUTES ?= 30
 
 BIN := .venv/bin
 SOURCES := cluster node engines deploy docs tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down check test docs bench lock clean
+.PHONY: help setup up down check test torture docs bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +44,9 @@ check: .venv/.installed ## ruff, mypy and the fast tests
 
 test: .venv/.installed ## All tests
 	$(BIN)/python -m pytest -q
+
+torture: .venv/.installed ## Break three nodes for MINUTES under load, and check what the clients saw
+	$(BIN)/python -m tests.torture --minutes $(MINUTES)
 
 docs: .venv/.installed ## Write docs/api.md from the route tables
 	$(BIN)/python -m docs.make_api

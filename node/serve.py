@@ -9,7 +9,14 @@ from typing import Any, Final
 
 from cluster.errors import Conflict
 from engines.common.context import Caller, Context
-from engines.common.errors import EngineError, InvalidRequest, LoginRefused, PermissionDenied, Unsupported, UnsupportedPath
+from engines.common.errors import (
+    EngineError,
+    InvalidRequest,
+    LoginRefused,
+    PermissionDenied,
+    Unsupported,
+    UnsupportedPath,
+)
 from engines.common.frame import Match, Operation
 from engines.common.help import help_for
 from engines.common.plan import Answer, Check, LeaseGrant, Plan, TokenGrant, Write

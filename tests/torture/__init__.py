@@ -1,1 +1,1 @@
-"""Three real nodes, concurrent clients, a script of faults, and checkers of what the clients saw (docs/reliability.md)."""
+"""Three real nodes, clients, a script of faults, and checks of what the clients saw: docs/reliability.md."""

@@ -17,6 +17,7 @@ from tests.torture.nodes import TortureNode
 TIMEOUT_S: Final = 5.0
 OPERATIONS_PER_KEY: Final = 200
 KEYS_AT_A_TIME: Final = 4
+PAUSE_S: Final = 0.045
 AVOID_S: Final = 3.0  # so long a roaming client keeps away from a node that did not answer
 CAS_REFUSED: Final = "check-and-set parameter did not match"
 NOT_DONE_STATUSES: Final = (503, 307)  # nobody has worked on it (node/core.py)
@@ -83,7 +84,7 @@ class Clients:
     """Threads that work while the script breaks things. Use it as a context."""
 
     def __init__(self, nodes: Sequence[TortureNode], token: str, seed: int) -> None:
-        """Six clients that stay with their node, two for each, and four that go where they are answered."""
+        """Six clients that stay with their node, two for each, and others that go where they are answered."""
         self.history = History()
         self.acknowledged: dict[str, str] = {}  # unique keys of the set, and their values
         self.attempted: dict[str, str] = {}
@@ -95,7 +96,7 @@ class Clients:
         self._stop = threading.Event()
         self._serial = itertools.count(1)
         self._errors: list[BaseException] = []
-        work: list[Callable[[random.Random, int], None]] = [self._stay] * 6 + [self._roam] * 3
+        work: list[Callable[[random.Random, int], None]] = [*[self._stay] * 6, *[self._roam] * 3]
         work += [self._add, self._spend]
         self._threads = [
             threading.Thread(target=self._run, args=(each, random.Random(f"{seed}/{n}"), n), daemon=True)
@@ -138,7 +139,7 @@ class Clients:
         versions: dict[str, int] = {}
         while not self._stop.is_set():
             done = self.once(rng, number, self._nodes[at].name, connection, versions)
-            self._pause(rng, 0.2 if done.outcome is Outcome.NOT_DONE else 0.03)
+            self._pause(rng, 0.2 if done.outcome is Outcome.NOT_DONE else PAUSE_S)
 
     def _roam(self, rng: random.Random, number: int) -> None:
         connections = self._connections()
@@ -150,7 +151,7 @@ class Clients:
             done = self.once(rng, number, self._nodes[at].name, connections[at], versions)
             if done.outcome in (Outcome.NOT_DONE, Outcome.UNKNOWN):
                 avoid[at] = time.monotonic() + AVOID_S
-            self._pause(rng, 0.03)
+            self._pause(rng, PAUSE_S)
 
     def once(
         self, rng: random.Random, client: int, node: str, connection: Connection, versions: dict[str, int]

@@ -9,7 +9,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -102,10 +102,8 @@ def _wait_serving(node: TortureNode) -> None:
 @contextmanager
 def _step_down(bench: Bench, rng: random.Random) -> Iterator[None]:
     leader = _leader(bench, rng)
-    try:
+    with suppress(OSError):
         leader.call("PUT", "sys/step-down", token=bench.cluster.root_token, timeout_s=10)
-    except OSError:
-        pass
     yield
 
 

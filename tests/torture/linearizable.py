@@ -26,7 +26,7 @@ class Undecided(Exception):
 
 def after(state: State, operation: Operation) -> State | None:
     """The state after the operation took effect, or None if it cannot have answered so in this state."""
-    version, value = state
+    version = state[0]
     known = operation.outcome is not Outcome.UNKNOWN
     match operation.kind:
         case Kind.READ:
@@ -132,15 +132,13 @@ class _Hints:
             return state[1] is not None and None in self._seen[version]
         if following == state:
             return False
-        return self.seen_at(operation) == version if self.is_seen(operation) else not self._seen[version] - {None, value}
+        if self.is_seen(operation):
+            return self._seen_at[operation.value or ""] == version
+        return not self._seen[version] - {None, value}
 
     def is_seen(self, operation: Operation) -> bool:
         """Whether somebody read what it wrote."""
         return operation.value in self._seen_at
-
-    def seen_at(self, operation: Operation) -> int:
-        """At which version."""
-        return self._seen_at[operation.value or ""]
 
 
 def is_linearizable(history: Iterable[Operation], *, steps_max: int = STEPS_MAX) -> bool:

@@ -64,7 +64,8 @@ class Network:
         """This share of the packets from other nodes to `index` is lost."""
         for other, host in enumerate(self.hosts):
             if other != index:
-                self._rule(index, "-s", host, "-m", "statistic", "--mode", "random", "--probability", f"{share}", "-j", "DROP")  # fmt: skip
+                chance = ("-m", "statistic", "--mode", "random", "--probability", f"{share}")
+                self._rule(index, "-s", host, *chance, "-j", "DROP")
 
     def heal(self) -> None:
         """Everything is heard again."""

@@ -49,11 +49,11 @@ class Report:
     def markdown(self) -> str:
         """For a person."""
         total = sum(self.operations.values())
-        machine = f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+        system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
         lines = [
             f"# Torture run of {self.began}",
             "",
-            f"{self.seconds / 60:.1f} minutes, seed {self.seed}, {machine}.",
+            f"{self.seconds / 60:.1f} minutes, seed {self.seed}, {os.cpu_count()} cores, {system}.",
             "",
             f"**{len(self.violations)} violations.**",
             *(f"- {violation}" for violation in self.violations),

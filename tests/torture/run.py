@@ -59,8 +59,9 @@ def _break_things(
         time.sleep(rng.uniform(*CALM_S))
         waiting = waiting or rng.sample(faults, len(faults))
         chosen = [waiting.pop()]
-        if rng.random() < PAIR_SHARE and not chosen[0].alone:
-            chosen += rng.sample([f for f in faults if not f.alone and f is not chosen[0]], 1)
+        others = [fault for fault in faults if not fault.alone and fault is not chosen[0]]
+        if rng.random() < PAIR_SHARE and others and not chosen[0].alone:
+            chosen.append(rng.choice(others))
         injected = _inject(made, rng, chosen, began_s, report)
         say(
             f"{injected.at_s:7.1f} s  {injected.name}, for {injected.lasted_s:.1f} s; "
