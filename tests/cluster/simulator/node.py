@@ -72,6 +72,9 @@ class SimNode:
     def leads(self) -> bool:
         return self.store_ is not None and self.store_.is_ready_leader
 
+    def others_running(self) -> list["SimNode"]:
+        return [node for node in self._cluster.running() if node is not self]
+
     def has_lease(self) -> bool:
         """Whether a client that asks now would be served."""
         try:
