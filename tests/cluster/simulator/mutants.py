@@ -65,8 +65,8 @@ def _set(owner: Any, name: str, value: Any) -> Callable[[], AbstractContextManag
 def _acknowledges_before_sync() -> Iterator[None]:
     original = Follower.__init__
 
-    def init(self: Follower, engine: Engine, links: Any, synced_index: Any) -> None:
-        original(self, engine, links, lambda: engine.last_index)
+    def init(self: Follower, engine: Engine, links: Any, synced_index: Any, can_apply: Any) -> None:
+        original(self, engine, links, lambda: engine.last_index, can_apply)
 
     with patch.object(Follower, "__init__", init), patch.object(Journal, "setRaftCommitIndex", _note_commit):
         yield

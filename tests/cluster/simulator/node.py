@@ -107,7 +107,7 @@ class SimNode:
     def _start(self, adopt: list[Peer] | None) -> None:
         cluster = self._cluster
         assert self.life is not None
-        folder = DataFolder(Path("/"), self.node_id, -1)
+        folder = DataFolder(Path("/simulated") / self.node_id, self.node_id, -1)
         store = RaftStore(
             folder,
             cluster.plan.settings,
