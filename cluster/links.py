@@ -35,7 +35,7 @@ class Links(Protocol):
         """The peers from now on, node id -> "host:port": dials new ones, drops those that are gone."""
 
     def send(self, node_id: str, message: dict[str, Any]) -> bool:
-        """Queue a message in order; False if not connected or the queue is full. Never blocks."""
+        """Queue a message in order; False if neither node has a connection, or the queue is full. Never blocks."""
 
     def connected(self, node_id: str) -> bool:
         """Whether `send` to this peer has a connection now."""
@@ -88,16 +88,25 @@ class TlsLinks:
         for node_id, address in wanted.items():
             if node_id not in self._raft_links:
                 self._raft_links[node_id] = RaftLink(
-                    self._identity, node_id, address, self._limits, self._link_is_up, self._link_is_down
+                    self._identity,
+                    node_id,
+                    address,
+                    self._limits,
+                    self._link_is_up,
+                    self._link_is_down,
+                    self._on_raft_frame,
                 )
                 self._call_links[node_id] = CallLink(self._identity, node_id, address, self._limits)
 
     def send(self, node_id: str, message: dict[str, Any]) -> bool:
         """As in Links. Raises FrameTooLarge for a message over 8 MiB, which is a bug of the caller."""
         link = self._raft_links.get(node_id)
-        if link is None or link.channel is None:
-            return False
-        return link.channel.send(pack(message, RAFT_FRAME_BYTES_MAX))
+        channel = link.channel if link is not None else None
+        if channel is None:
+            # Over the connection that the peer has dialled: it may be no peer of ours any more, or not yet, and has to
+            # hear that, or be answered, all the same.
+            channel = self._listener.channel_of(node_id, "raft")
+        return channel is not None and channel.send(pack(message, RAFT_FRAME_BYTES_MAX))
 
     def connected(self, node_id: str) -> bool:
         """As in Links."""

@@ -61,6 +61,10 @@ class Listener:
         closed = (channel.wait_closed(self._limits.stop_timeout_s) for channel in channels)
         await asyncio.gather(*tasks, *closed, return_exceptions=True)
 
+    def channel_of(self, node_id: str, kind: str) -> Channel | None:
+        """The connection of this kind that the node has dialled, if it stands."""
+        return self._greeted.get((node_id, kind))
+
     def _listen_on(self, listening: socket.socket) -> None:
         # Not loop.sock_accept: cancelled at the wrong moment, asyncio loses a connection that it has accepted.
         if listening in self._sockets:

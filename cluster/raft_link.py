@@ -10,7 +10,6 @@ from cluster.channel import Channel
 from cluster.dialling import Identity, dial, explain
 from cluster.errors import PeerUnreachable
 from cluster.link_limits import LinkLimits
-from cluster.wire import WireError
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +25,7 @@ class RaftLink:
         limits: LinkLimits,
         on_up: Callable[[str], None],
         on_down: Callable[[str], None],
+        on_frame: Callable[[Channel, memoryview], None],
     ) -> None:
         self.address = address
         self.channel: Channel | None = None
@@ -34,6 +34,7 @@ class RaftLink:
         self._limits = limits
         self._on_up = on_up
         self._on_down = on_down
+        self._on_frame = on_frame
         self._closed = False
         self._hurry = asyncio.Event()
         self._last_failure = ""
@@ -76,7 +77,7 @@ class RaftLink:
     async def _live_once(self) -> None:
         """Dial, and return when that failed or the connection has ended."""
         try:
-            channel = await dial(self._identity, self._node_id, self.address, "raft", _nothing_may_come, self._limits)
+            channel = await dial(self._identity, self._node_id, self.address, "raft", self._on_frame, self._limits)
         except PeerUnreachable as error:
             # Once for each new reason: a peer that is down for a day is one line.
             if str(error) != self._last_failure:
@@ -96,7 +97,3 @@ class RaftLink:
             reason = explain(channel.fault) if channel.fault else "it closed the connection"
             logger.warning("lost the link to node %r: %s", self._node_id, reason)
         self._on_down(self._node_id)
-
-
-def _nothing_may_come(_: Channel, __: memoryview) -> None:
-    raise WireError("a peer says nothing on the connection that this node sends on")

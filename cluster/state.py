@@ -72,15 +72,19 @@ class State:
         self._failure: StorageFailed | None = None
         self._watchers: list[Callable[[Collection[str]], None]] = []
         self._snapshots: WeakSet[SnapshotReader] = WeakSet()
-        if not swap.recover(folder):
-            Table.create(folder / swap.NEW)
-            swap.swap_in(folder, folder / swap.NEW)
-        self._table = Table(folder / swap.CURRENT)
+        self._table = self._open_table()
         self._durable = self._applied = self._table.meta()
         self._active = Overlay()
         self._flight: Flight | None = None
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._flusher = Flusher(call_soon, self._begin_flush)
+
+    def _open_table(self) -> Table:
+        """The table below this state. The simulation has one in memory."""
+        if not swap.recover(self._folder):
+            Table.create(self._folder / swap.NEW)
+            swap.swap_in(self._folder, self._folder / swap.NEW)
+        return Table(self._folder / swap.CURRENT)
 
     # Applying ----------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ There is no selector, thread or clock in it. Time passes only when nothing is re
 import asyncio
 import contextlib
 import heapq
+import warnings
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
@@ -127,7 +128,8 @@ class SimLoop(asyncio.AbstractEventLoop):
         try:
             for task in self._tasks:
                 if not task.done():
-                    with contextlib.suppress(BaseException):
+                    with contextlib.suppress(BaseException), warnings.catch_warnings():
+                        warnings.simplefilter("ignore")  # some have not even begun
                         coroutine: Any = task.get_coro()
                         coroutine.close()
         finally:

@@ -51,8 +51,7 @@ class Mutant:
         if not self.often:
             return chosen
         weights = {kind: 4 if kind in self.often else min(weight, 1) for kind, weight in chosen.weights.items()}
-        # Frequent writes on quick disks: what shows for a moment only has to meet one.
-        return replace(chosen, weights=weights, writes_per_s=6.0, sync_s=(0.0, 0.002))
+        return replace(chosen, weights=weights, sync_s=(0.0, 0.002), writes_per_s=0.5)
 
 
 def _set(owner: Any, name: str, value: Any) -> Callable[[], AbstractContextManager[Any]]:
@@ -66,8 +65,8 @@ def _set(owner: Any, name: str, value: Any) -> Callable[[], AbstractContextManag
 def _acknowledges_before_sync() -> Iterator[None]:
     original = Follower.__init__
 
-    def init(self: Follower, engine: Engine, links: Any, synced_index: Any) -> None:
-        original(self, engine, links, lambda: engine.last_index)
+    def init(self: Follower, engine: Engine, links: Any, synced_index: Any, can_apply: Any) -> None:
+        original(self, engine, links, lambda: engine.last_index, can_apply)
 
     with patch.object(Follower, "__init__", init), patch.object(Journal, "setRaftCommitIndex", _note_commit):
         yield
@@ -271,9 +270,9 @@ def _any_term(self: Engine, index: int) -> int | None:
 @contextmanager
 def _made_up_terms() -> Iterator[None]:
     """The entry that is made up at the beginning of a log after a snapshot counts as a real one."""
-    original = Journal.reset_to
+    original = SimJournal.reset_to
 
-    def reset(self: Journal, prev: Any, last: Any) -> None:
+    def reset(self: SimJournal, prev: Any, last: Any) -> None:
         original(self, (prev[0], prev[1], last[2]), last)
 
     with patch.object(Engine, "term_at", _any_term), patch.object(SimJournal, "reset_to", reset):

@@ -1,8 +1,8 @@
 """The network between simulated nodes, after `cluster.links.TlsLinks`: connections that each node dials to its peers.
 
 A connection carries both directions, in order. A cut direction holds back what is sent, as TCP does; once it was cut
-for `DEAD_AFTER_S` the connection ends, and what it held is lost. In a `lossy` network the order, the number and the arrival
-of messages promise nothing: more than TLS can do, and Raft must bear it all the same.
+for `DEAD_AFTER_S` the connection ends, and what it held is lost. In a `lossy` network the order, the number and the
+arrival of messages promise nothing: worse than TLS can be, and Raft must bear it all the same.
 """
 
 import random

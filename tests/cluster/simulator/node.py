@@ -72,6 +72,9 @@ class SimNode:
     def leads(self) -> bool:
         return self.store_ is not None and self.store_.is_ready_leader
 
+    def others_running(self) -> list["SimNode"]:
+        return [node for node in self._cluster.running() if node is not self]
+
     def has_lease(self) -> bool:
         """Whether a client that asks now would be served."""
         try:
@@ -104,7 +107,7 @@ class SimNode:
     def _start(self, adopt: list[Peer] | None) -> None:
         cluster = self._cluster
         assert self.life is not None
-        folder = DataFolder(Path("/"), self.node_id, -1)
+        folder = DataFolder(Path("/simulated") / self.node_id, self.node_id, -1)
         store = RaftStore(
             folder,
             cluster.plan.settings,

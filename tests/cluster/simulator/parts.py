@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from weakref import WeakSet
 
 from cluster.errors import StorageFailed
 from cluster.journal import Journal, _InFlight
@@ -109,21 +108,14 @@ class MemoryState(State):
         flush_s: float,
     ) -> None:
         self._flush_s = flush_s
-        self.on_failed = lambda error: None
-        self._folder = folder
-        self._threaded = False
-        self._failure = None
-        self._watchers = []
-        self._snapshots = WeakSet()
         self._vault = vault
         self._disk = disk
-        self._table: Any = MemoryTable(vault, disk)
-        self._durable = self._applied = self._table.meta()
-        self._active = Overlay()
-        self._flight = None
-        self._waiters = []
         self._prepared: Vault | None = None
         self._flush_is_due = False
+        super().__init__(folder, call_soon, threaded=False, clock=lambda: 0.0)
+
+    def _open_table(self) -> Any:
+        return MemoryTable(self._vault, self._disk)
 
     def _begin_later(self) -> None:
         if not self._flush_is_due:

@@ -130,6 +130,9 @@ class Witness:
         known = self.leaders.setdefault(term, node.node_id)
         if known != node.node_id:
             raise Violation(f"election safety: {known} and {node.node_id} both lead in term {term}")
+        for other in node.others_running():
+            if other.store.term < term and other.has_lease():
+                raise Violation(f"lease: {other.node_id} holds one, and {node.node_id} leads term {term} already")
         entries = node.store._journal._entries
         first, last = entries[0][1], entries[-1][1]
         for index in range(self.committed_max, 0, -1):
