@@ -102,7 +102,10 @@ def main() -> int:
         leader = three.wait_leader()
         for kind in kinds(Path(name), three):
             microseconds, sent = _cpu(leader, kind)
-            print(f"{kind.name:<32} {microseconds:6.0f} us of CPU  {sent.per_second:7.0f}/s, {sent.bad} failed", flush=True)
+            print(
+                f"{kind.name:<32} {microseconds:6.0f} us of CPU  {sent.per_second:7.0f}/s, {sent.bad} failed",
+                flush=True,
+            )
             bad += sent.bad
         row = index_row(Path(name), three)
         print(f"{row.name:<32} {row.value:6.0f}")

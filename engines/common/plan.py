@@ -5,6 +5,7 @@ Keys are relative to the mount's own storage and values are plaintext records; t
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,9 @@ class Answer:
     repeat_data: bool = False
 
 
+NOTHING_TO_SAY: Final = Answer()
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """An answer and its writes, committed together as one set of one Raft entry, or not at all.
@@ -128,6 +132,6 @@ class Plan:
     `is_committed`: the handler has had its own entry committed, which is all the proof that its answer needs.
     """
 
-    answer: Answer = Answer()
+    answer: Answer = NOTHING_TO_SAY
     writes: tuple[Write, ...] = ()
     is_committed: bool = False
