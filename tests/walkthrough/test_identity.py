@@ -11,9 +11,9 @@ pytestmark = pytest.mark.processes
 
 def test_people_and_teams(dev: Node, sr: Cli) -> None:
     """A login has an entity; its policies, its groups' and templated paths apply to the token that is there already."""
-    sr.ok("auth", "enable", "-path=people", "userpass")
-    accessor = sr.ok("read", "-field=accessor", "sys/auth/people").out
-    sr.ok("write", "auth/people/users/ann", "password=long-enough")
+    sr.ok("auth", "enable", "-path=staff", "userpass")
+    accessor = sr.ok("read", "-field=accessor", "sys/auth/staff").out
+    sr.ok("write", "auth/staff/users/ann", "password=long-enough")
     sr.ok("kv", "put", "secret/team/red", "a=1")
     sr.ok(
         "policy",
@@ -22,7 +22,7 @@ def test_people_and_teams(dev: Node, sr: Cli) -> None:
         "-",
         stdin='path "secret/data/team/{{identity.entity.metadata.team}}" { capabilities = ["read"] }',
     )
-    login = sr.ok("login", "-no-store", "-method=userpass", "-path=people", "username=ann", "password=long-enough")
+    login = sr.ok("login", "-no-store", "-method=userpass", "-path=staff", "username=ann", "password=long-enough")
     ann = cli_for(sr.home / "ann", dev.address, login.rows["token"])
     entity_id = ann.ok("token", "lookup").rows["entity_id"]
     ann.refused("kv", "get", "secret/team/red", says="permission denied")
@@ -31,7 +31,7 @@ def test_people_and_teams(dev: Node, sr: Cli) -> None:
     group_id = sr.ok("write", "-field=id", "identity/group", "name=red", "policies=team", member).out
     ann.ok("kv", "get", "secret/team/red")
     assert sr.ok("read", "-field=name", "identity/entity/name/ann").out == "ann"
-    again = sr.ok("login", "-no-store", "-method=userpass", "-path=people", "username=ANN", "password=long-enough")
+    again = sr.ok("login", "-no-store", "-method=userpass", "-path=staff", "username=ANN", "password=long-enough")
     assert again.rows["identity_policies"] == '["team"]'
     sr.ok("write", f"identity/group/id/{group_id}", "member_entity_ids=")
     ann.refused("kv", "get", "secret/team/red", says="permission denied")
@@ -42,7 +42,7 @@ def test_people_and_teams(dev: Node, sr: Cli) -> None:
         "write", "-format=json", "identity/lookup/entity", "alias_name=ann", f"alias_mount_accessor={accessor}"
     )
     assert found.json["data"]["id"] == entity_id
-    sr.ok("auth", "disable", "people")
+    sr.ok("auth", "disable", "staff")
 
 
 def test_hvac(dev: Node, client: hvac.Client) -> None:
