@@ -44,8 +44,8 @@ async def test_one_of_three(cluster: Cluster) -> None:
     for part in (cluster.path / "n2").rglob("*"):
         if part.is_file():
             part.unlink()
-    for part in ("vault.db", "raft/journal"):
-        (cluster.path / "n2" / part).rmdir()
+    for name in ("vault.db", "raft/journal"):
+        (cluster.path / "n2" / name).rmdir()
     await cluster.join("n2")
     await cluster.same_everywhere()
 

@@ -109,7 +109,7 @@ async def test_it_takes_sudo() -> None:
 
 
 @pytest.mark.parametrize("commits", range(4))
-async def test_a_crash_after_each_step_is_taken_up(commits: int) -> None:
+async def test_a_crash_after_each_step_is_taken_up(commits: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut off after any of its commits, a move leaves a closed mount, and the next active node finishes it."""
     async with live() as node:
         await node.write("secret/data/a", data={"x": 1})
@@ -124,7 +124,7 @@ async def test_a_crash_after_each_step_is_taken_up(commits: int) -> None:
             left[0] -= 1
             return await whole(*args)
 
-        own.opened.commit = cut_off  # type: ignore[method-assign]
+        monkeypatch.setattr(own.opened, "commit", cut_off)
         try:
             await finish(own, "m1")
         except NoLeader:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tarfile
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,21 @@ def put(node: Node, token: str, key: str, value: object) -> int:
     reply = node.call("POST", f"secret/data/{key}", {"data": {"x": value}}, token=token)
     assert reply.status == 200, reply.body
     return int(reply.json["data"]["version"])
+
+
+def holds(node: Node, token: str, name: str, value: str) -> bool:
+    """Whether a node has this value."""
+    return get(node, token, name) == value
+
+
+def is_sealed(node: Node) -> bool:
+    """Whether a node says that it is sealed."""
+    return bool(node.call("GET", "sys/seal-status").json["sealed"])
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether nothing is in a folder."""
+    return not any(folder.iterdir())
 
 
 def get(node: Node, token: str, key: str) -> object:
@@ -129,7 +145,7 @@ def test_restore_on_another_cluster(tmp_path: Path) -> None:
         restore(three, archive, force=True)
         three.root_token = source_token
         for node in three.nodes:
-            wait_until(lambda node=node: get(node, source_token, "a") == "source", f"{node.name} has the source's data")
+            wait_until(partial(holds, node, source_token, "a", "source"), f"{node.name} has the source's data")
             assert get(node, source_token, "b") is None
         assert {peer["node_id"] for peer in three.peers()} == {"n1", "n2", "n3"}
         put(three.wait_leader(), source_token, "c", 1)
@@ -174,7 +190,7 @@ def shamir_cluster(folder: Path, size: int) -> Cluster:
     for node in made.nodes[1:]:
         node.start()
         # Joining is tried again and again, and unsealing takes what joining brought.
-        wait_until(lambda node=node: unseal(node, made.keys[0]), f"{node.name} is unsealed")
+        wait_until(partial(unseal, node, made.keys[0]), f"{node.name} is unsealed")
     wait_until(lambda: len(made.peers()) == size, "all nodes have joined")
     assert made.call("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}}).status == 204
     return made
@@ -198,12 +214,10 @@ def test_a_forced_restore_needs_the_keys_of_the_source(tmp_path: Path) -> None:
         put(target.wait_leader(), target.root_token, "b", "target")
         restore(target, archive, force=True)
         for node in target.nodes:
-            wait_until(
-                lambda node=node: node.call("GET", "sys/seal-status").json["sealed"], f"{node.name} has sealed itself"
-            )
+            wait_until(partial(is_sealed, node), f"{node.name} has sealed itself")
         assert target[0].call("PUT", "sys/unseal", {"key": target.keys[0]}).status == 400
         for node in target.nodes:
-            wait_until(lambda node=node: unseal(node, source.keys[0]), f"{node.name} is unsealed")
+            wait_until(partial(unseal, node, source.keys[0]), f"{node.name} is unsealed")
         assert target.wait_leader().call("GET", "auth/token/lookup-self", token=target.root_token).status == 403
         for node in target.nodes:
             assert get(node, source.root_token, "a") == "source"
@@ -251,7 +265,7 @@ def test_a_node_is_killed_during_a_restore(tmp_path: Path, victim_leads: bool) -
         put(three.wait_leader(), token, "then", 1)
         for node in three.nodes:
             folder = node.data / "raft" / "snapshots"
-            wait_until(lambda folder=folder: not any(folder.iterdir()), "nothing is left behind")
+            wait_until(partial(is_empty, folder), "nothing is left behind")
 
 
 def test_what_is_refused_changes_nothing(tmp_path: Path) -> None:

@@ -29,16 +29,20 @@ SHARE: Final = 0.1  # of the times that a mutant misbehaves, where always would 
 
 def serve_without_lease() -> None:
     """Read the state without asking whether this node still leads."""
-    RaftStore.require_lease = lambda self: None  # type: ignore[method-assign]
+
+    def require_lease(self: RaftStore, since: int | None = None) -> None:
+        pass
+
+    RaftStore.require_lease = require_lease  # type: ignore[method-assign]
 
 
 def refuse_without_lease() -> None:
     """Ask for answers, and not for refusals: what the torture test found first."""
     ask = RaftStore.require_lease
 
-    def require_lease(self: RaftStore) -> None:
+    def require_lease(self: RaftStore, since: int | None = None) -> None:
         if not isinstance(sys.exc_info()[1], EngineError):
-            ask(self)
+            ask(self, since)
 
     RaftStore.require_lease = require_lease  # type: ignore[method-assign]
 

@@ -12,7 +12,7 @@ from node.mounts import MOUNTS_KEY, decode_mounts, encode_mounts
 from tests.node.live import Live, live
 
 
-async def _entity(node: Live, **body: object) -> str:
+async def _entity(node: Live, **body: Any) -> str:
     return str((await node.write("identity/entity", **body))["id"])
 
 
@@ -222,7 +222,7 @@ async def test_merge() -> None:
         await node.policy("p", 'path "secret/data/a" { capabilities = ["read"] }')
         await node.write("secret/data/a", data={})
         await node.write("identity/group", name="g", member_entity_ids=[eve["entity_id"]], policies=["p"])
-        body: dict[str, object] = {"from_entity_ids": [eve["entity_id"]], "to_entity_id": ann["entity_id"]}
+        body: dict[str, Any] = {"from_entity_ids": [eve["entity_id"]], "to_entity_id": ann["entity_id"]}
         await node.write("identity/entity/merge", **body)
         merged = await node.read(f"identity/entity/id/{ann['entity_id']}")
         assert {alias["name"] for alias in merged["aliases"]} == {"ann", "eve"}
