@@ -10,34 +10,39 @@ from dataclasses import replace
 from typing import Any, Final
 
 import node.serve
-from cluster import group_commit
-from cluster.errors import NoLeader
+from cluster.errors import NoLeader, OutcomeUnknown
 from cluster.group_commit import GroupCommit
 from cluster.outcome import Outcome
+from cluster.raft_settings import RaftSettings
 from cluster.raft_store import RaftStore
 from cluster.state import State
 from cluster.store import Write
 from engines.common.errors import EngineError
 from node.cli.main import main
+from node.core import Core
 from node.identify import Identified
-from node.request import Request
+from node.request import Request, WireRequest
+from node.response import Response
 from node.unsealed import Unsealed
 from node.view import OpenedStore
 
 SHARE: Final = 0.1  # of the times that a mutant misbehaves, where always would keep the cluster from starting
 
 
+def _never_step_down() -> None:
+    """A leader without followers goes on for half a minute, as the consensus library does by itself."""
+    RaftSettings.fallback_s = property(lambda self: 30.0)  # type: ignore[assignment,method-assign]
+
+
 def serve_without_lease() -> None:
     """Read the state without asking whether this node still leads."""
-
-    def require_lease(self: RaftStore, since: int | None = None) -> None:
-        pass
-
-    RaftStore.require_lease = require_lease  # type: ignore[method-assign]
+    _never_step_down()
+    RaftStore.require_lease = lambda self, since=None: None  # type: ignore[method-assign]
 
 
 def refuse_without_lease() -> None:
     """Ask for answers, and not for refusals: what the torture test found first."""
+    _never_step_down()
     ask = RaftStore.require_lease
 
     def require_lease(self: RaftStore, since: int | None = None) -> None:
@@ -55,15 +60,24 @@ def acknowledge_before_commit() -> None:
         gathered = list(self._gathered)
         propose(self)
         for waiting in gathered:
-            if waiting.is_sent and not waiting.answer.done():
+            is_secret = any("/metadata/" in write.key for write in waiting.writes)
+            if is_secret and waiting.is_sent and not waiting.answer.done():
                 waiting.answer.set_result(1)
 
     GroupCommit.collect = collect  # type: ignore[method-assign]
 
 
-def retry_unknown_outcomes() -> None:
-    """Say of a write that may still happen that it never will: whoever asked it does it again."""
-    vars(group_commit)["OutcomeUnknown"] = NoLeader
+def forward_again() -> None:
+    """Send a write to the next leader after the last one was lost with it, whatever became of it there."""
+    forward = Core._forward
+
+    async def forward_each(self: Core, wire: WireRequest, request_id: str) -> Response:
+        try:
+            return await forward(self, wire, request_id)
+        except OutcomeUnknown:
+            raise NoLeader("the leader was lost") from None
+
+    Core._forward = forward_each  # type: ignore[method-assign]
 
 
 def keep_cached_entries() -> None:
@@ -105,7 +119,7 @@ MUTANTS: Final[Mapping[str, Callable[[], Any]]] = {
     "serve without lease": serve_without_lease,
     "refuse without lease": refuse_without_lease,
     "acknowledge before commit": acknowledge_before_commit,
-    "retry unknown outcomes": retry_unknown_outcomes,
+    "forward again": forward_again,
     "keep cached entries": keep_cached_entries,
     "skip an entry": skip_an_entry,
     "give uses away": give_uses_away,

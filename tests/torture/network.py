@@ -4,6 +4,7 @@ What a node no longer hears is dropped where it would come in, so a cut can have
 outside, at the bridge: they always reach every node.
 """
 
+import itertools
 import os
 import shutil
 import socket
@@ -38,6 +39,9 @@ def why_not() -> str:
 def run(*command: str) -> None:
     """Run a command that must succeed."""
     subprocess.run(command, check=True, capture_output=True)
+
+
+_serial = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,8 @@ class Network:
 @contextmanager
 def network(size: int) -> Iterator[Network]:
     """Namespaces, with the machine itself at the bridge. All of it is removed at the end."""
-    mark = f"{os.getpid() % 0xFFFF:04x}"
+    # Wires of an earlier network of this process may still be on their way out.
+    mark = f"{os.getpid() % 0xFFFF:04x}{next(_serial) % 100}"
     subnet = f"10.{100 + os.getpid() % 100}.{os.getpid() // 100 % 250}"
     bridge = f"tort{mark}"
     names = tuple(f"torture-{mark}-{i + 1}" for i in range(size))

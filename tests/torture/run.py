@@ -16,7 +16,8 @@ from tests.torture.report import Injected, Report
 from tests.torture.watch import Watch
 
 CALM_S: Final = (1.0, 4.0)
-PAIR_SHARE: Final = 0.15  # of the faults that a second one joins
+PAIR_SHARE: Final = 0.15
+APART_S: Final = (0.2, 1.5)  # between the beginnings of two faults
 
 
 def torture(
@@ -27,9 +28,13 @@ def torture(
     program: tuple[str, ...] | None = None,
     only: Sequence[str] = (),
     isolated: bool = True,
+    pair_share: float = PAIR_SHARE,
     say: Callable[[str], None] = print,
 ) -> Report:
-    """Run and check. `only` names the faults to choose from; without names it is every one that is possible here."""
+    """Run and check. A second fault joins `pair_share` of them.
+
+    `only` names the faults to choose from; without names it is every one that is possible here.
+    """
     report = Report(seed, datetime.now(UTC).isoformat(timespec="seconds"))
     say(f"seed {seed}")
     with bench(folder, program=program, isolated=isolated) as made:
@@ -37,7 +42,7 @@ def torture(
         faults = [fault for fault in faults if not only or fault.name in only]
         assert faults, f"none of {only} is possible here"
         with Watch(made.nodes) as watch, Clients(made.nodes, made.cluster.root_token, seed) as clients:
-            report.seconds = _break_things(made, random.Random(seed), faults, seconds, report, say)
+            report.seconds = _break_things(made, random.Random(seed), faults, seconds, pair_share, report, say)
         report.leaders = watch.changes
         _check(made, clients, folder, report, say)
     report.write(folder)
@@ -49,6 +54,7 @@ def _break_things(
     rng: random.Random,
     faults: Sequence[Fault],
     seconds: float,
+    pair_share: float,
     report: Report,
     say: Callable[[str], None],
 ) -> float:
@@ -60,7 +66,7 @@ def _break_things(
         waiting = waiting or rng.sample(faults, len(faults))
         chosen = [waiting.pop()]
         others = [fault for fault in faults if not fault.alone and fault is not chosen[0]]
-        if rng.random() < PAIR_SHARE and others and not chosen[0].alone:
+        if rng.random() < pair_share and others and not chosen[0].alone:
             chosen.append(rng.choice(others))
         injected = _inject(made, rng, chosen, began_s, report)
         say(
@@ -79,6 +85,8 @@ def _inject(made: Bench, rng: random.Random, chosen: Sequence[Fault], began_s: f
     try:
         with ExitStack() as stack:
             for fault in chosen:
+                if fault is not chosen[0]:
+                    time.sleep(rng.uniform(*APART_S))
                 stack.enter_context(fault.begin(made, rng))
             time.sleep(rng.uniform(*chosen[0].seconds))
     except AssertionError as error:

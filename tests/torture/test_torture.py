@@ -1,25 +1,38 @@
 """A short torture run in which nothing may be wrong, and short ones of broken servers in which something must be."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.torture.network import why_not
 from tests.torture.run import torture
 
 pytestmark = pytest.mark.processes
 
 SEED = 20_261_121
 
-# For each mutant of broken_server.py: seconds, faults that bring it out, and the checks that may find it.
+
+@dataclass(frozen=True)
+class Hunt:
+    """What brings a mutant of broken_server.py out, and the checks that may find it."""
+
+    seconds: float
+    faults: tuple[str, ...]
+    checks: tuple[str, ...]
+    pair_share: float = 0.0
+    needs_network: bool = False
+
+
 MUTANTS = {
-    "serve without lease": (30, ["pause the leader"], ("C1",)),
-    "refuse without lease": (30, ["pause the leader"], ("C1",)),
-    "acknowledge before commit": (12, ["kill the leader"], ("C1", "C2")),
-    "retry unknown outcomes": (40, ["pause two nodes"], ("C1",)),
-    "keep cached entries": (6, ["step down"], ("C1",)),
-    "skip an entry": (6, ["step down"], ("C2", "C5")),
-    "give uses away": (6, ["step down"], ("C8",)),
+    "serve without lease": Hunt(15, ("cut off the leader", "pause the leader"), ("C1",)),
+    "refuse without lease": Hunt(30, ("cut off the leader",), ("C1",), needs_network=True),
+    "acknowledge before commit": Hunt(15, ("slow disks of all nodes", "pause two nodes"), ("C1", "C2")),
+    "forward again": Hunt(40, ("slow disks of all nodes", "kill the leader"), ("C1",), pair_share=1.0),
+    "keep cached entries": Hunt(6, ("step down",), ("C1",)),
+    "skip an entry": Hunt(6, ("step down",), ("C2", "C5")),
+    "give uses away": Hunt(6, ("step down",), ("C8",)),
 }
 
 
@@ -33,9 +46,11 @@ def test_nothing_is_lost_or_stale(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_broken_server_is_found(mutant: str, tmp_path: Path) -> None:
     """The checks find each promise that is taken out of the server."""
-    seconds, faults, checks = MUTANTS[mutant]
+    hunt = MUTANTS[mutant]
+    if hunt.needs_network and (reason := why_not()):
+        pytest.skip(f"no network namespaces: {reason}")
     program = (sys.executable, "-m", "tests.torture.broken_server", mutant)
-    report = torture(tmp_path, SEED, seconds, program=program, only=faults, isolated=False)
-    found = [violation for violation in report.violations if violation.startswith(checks)]
+    report = torture(tmp_path, SEED, hunt.seconds, program=program, only=hunt.faults, pair_share=hunt.pair_share)
+    found = [violation for violation in report.violations if violation.startswith(hunt.checks)]
     print("\n".join(found))
     assert found, report.markdown()
