@@ -3,12 +3,14 @@
 PYTHON ?= python3
 UP_PORTS ?= 8200,8210,8220
 UP_DATA ?= .data
+SEEDS ?= 0-199
+SECONDS ?= 60
 
 BIN := .venv/bin
 SOURCES := cluster node engines deploy docs tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down check test docs bench lock clean
+.PHONY: help setup up down check test simulate docs bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +45,9 @@ check: .venv/.installed ## ruff, mypy and the fast tests
 
 test: .venv/.installed ## All tests
 	$(BIN)/python -m pytest -q
+
+simulate: .venv/.installed ## Run seeds of the simulated cluster: SEEDS=0-199 SECONDS=60
+	@$(BIN)/python -m tests.cluster.simulator --seeds $(SEEDS) --seconds $(SECONDS) --jobs 2
 
 docs: .venv/.installed ## Write docs/api.md from the route tables
 	$(BIN)/python -m docs.make_api

@@ -13,7 +13,6 @@ from unittest.mock import patch
 import cluster.append_filter as append_filter
 import cluster.follower as follower
 import cluster.group_commit as group_commit
-import cluster.raft as raft
 import cluster.replication as replication
 import cluster.wire as wire
 from cluster.elections import Elections
@@ -22,8 +21,10 @@ from cluster.errors import NoLeader
 from cluster.follower import Follower
 from cluster.group_commit import AppliedEntry
 from cluster.journal import Journal
+from cluster.peers import PeerChange
 from cluster.pysyncobj_seams import Engine, Refusal, Role
 from cluster.raft import RaftMember
+from cluster.raft_settings import RaftSettings
 from cluster.raft_store import RaftStore
 from cluster.replication import Replicator
 from cluster.state_machine import SnapshotChunks, StateMachine
@@ -214,7 +215,11 @@ def _lease_from_receipt() -> Iterator[None]:
 
 @contextmanager
 def _lease_of_one() -> Iterator[None]:
-    with patch.object(replication, "lease_start_ns", lambda answered, quorum, now: min(now, max([*answered, 0]))):
+    """One answer is enough for the lease. Check quorum, which hides that, is off as well."""
+    with (
+        patch.object(replication, "lease_start_ns", lambda answered, quorum, now: min(now, max([*answered, 0]))),
+        patch.object(RaftSettings, "fallback_s", property(lambda self: 60.0)),
+    ):
         yield
 
 
@@ -256,8 +261,8 @@ def _keeps_lease_in_hand_over() -> Iterator[None]:
 @contextmanager
 def _snapshot_one_too_far() -> Iterator[None]:
     """A snapshot says that it holds one entry more than it does."""
-    original = SnapshotChunks.index.fget
-    assert original is not None
+    chunks: Any = SnapshotChunks
+    original = chunks.index.fget
     with patch.object(SnapshotChunks, "index", property(lambda self: original(self) + 1)):
         yield
 
@@ -309,7 +314,7 @@ def _changes_at_once() -> Iterator[None]:
         self._joining = {**self._joining, node_id: address}
         self._refresh_links()
         self._replicator.learn(node_id)
-        await change(self, raft.PeerChange("add", node_id, address))
+        await change(self, PeerChange("add", node_id, address))
 
     with (
         patch.object(Engine, "change_is_pending", lambda self: False),
@@ -326,7 +331,7 @@ def _changes_before_no_op() -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(patch.object(RaftMember, "is_ready_leader", leads))
         stack.enter_context(patch.object(RaftMember, "takes_writes", leads))
-        stack.enter_context(patch.object(raft.Engine, "propose_change", _past_the_check(raft.Engine.propose_change)))
+        stack.enter_context(patch.object(Engine, "propose_change", _past_the_check(Engine.propose_change)))
         yield
 
 
