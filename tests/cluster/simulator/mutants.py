@@ -25,7 +25,6 @@ from cluster.peers import PeerChange
 from cluster.pysyncobj_seams import Engine, Refusal, Role
 from cluster.raft import RaftMember
 from cluster.raft_settings import RaftSettings
-from cluster.raft_store import RaftStore
 from cluster.replication import Replicator
 from cluster.state_machine import SnapshotChunks, StateMachine
 from cluster.transport import Router
@@ -236,10 +235,6 @@ def _forgets_the_promise() -> Iterator[None]:
         yield
 
 
-def _reads_from_before(self: RaftStore, since: int | None = None) -> None:
-    self._leading().require_lease(None)
-
-
 @contextmanager
 def _keeps_lease_in_hand_over() -> Iterator[None]:
     original = RaftMember.require_lease
@@ -281,6 +276,22 @@ def _made_up_terms() -> Iterator[None]:
         original(self, (prev[0], prev[1], last[2]), last)
 
     with patch.object(Engine, "term_at", _any_term), patch.object(SimJournal, "reset_to", reset):
+        yield
+
+
+@contextmanager
+def _news_of_what_is_compacted() -> Iterator[None]:
+    """News of a commit names an entry that is compacted away, with a term of 0."""
+    original = Replicator._send
+
+    def send(self: Replicator, node_id: str, follower: Any, prev_index: int, entries: list[Any]) -> bool:
+        if entries or prev_index == 0 or self._engine.term_at(prev_index) is not None:
+            return original(self, node_id, follower, prev_index, entries)
+        message = {"type": "append_entries", "term": self._engine.term, "commit_index": self._engine.commit_index}
+        about = {"entries": [], "prev_index": prev_index, "prev_term": 0, "sent_at": self._now()}
+        return self._links.send(node_id, message | about)
+
+    with patch.object(Replicator, "_send", send):
         yield
 
 
@@ -360,7 +371,6 @@ MUTANTS: Sequence[Mutant] = (
     Mutant("reads without a lease", 7, _set(RaftMember, "require_lease", _no_lease)),
     Mutant("lease from the time of receipt", 7, _lease_from_receipt),
     Mutant("lease by one answer", 7, _lease_of_one, 5, ("bridge", "one_way", "split", "isolate_leader")),
-    Mutant("found: the gate takes reads of an earlier role", 7, _set(RaftStore, "require_lease", _reads_from_before)),
     Mutant(
         "votes although a leader is near", 7, _set(Elections, "leader_is_near", lambda self: False), 3, ("cut_pair",)
     ),
@@ -373,7 +383,14 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant("lease kept while handing over", 7, _keeps_lease_in_hand_over),
     Mutant("snapshot index one too high", 8, _snapshot_one_too_far),
-    Mutant("found: a made-up term counts as a real one", 8, _made_up_terms),
+    Mutant("found: news of what is compacted away", 8, _news_of_what_is_compacted),
+    Mutant(
+        "found: a made-up term counts as a real one",
+        8,
+        _made_up_terms,
+        3,
+        ("split", "isolate_leader", "crash", "delays"),
+    ),
     Mutant("log compacted before the state is durable", 8, _compacts_what_is_not_durable),
     Mutant("log replayed onto newer state", 8, _no_reset_of_the_log),
     Mutant("several membership changes at once", 9, _changes_at_once),

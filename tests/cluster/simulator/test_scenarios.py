@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from cluster.errors import ClusterError
+from cluster.errors import ClusterError, NoLeader
 from cluster.pysyncobj_seams import Role
 from cluster.store import Put
 from tests.cluster.simulator.cluster import SimCluster
@@ -93,6 +93,25 @@ def test_a_leader_without_a_majority_steps_down(deaf: bool) -> None:
 async def write(cluster: SimCluster, node: SimNode, value: bytes) -> None:
     cluster.witness.begin("k0", value)
     await node.store.commit([Put("k0", value)])
+
+
+def test_what_was_read_before_the_leadership_does_not_pass_the_gate() -> None:
+    """Found by seed 55: a request read on a follower, which led when the request came to the gate."""
+
+    async def scenario(cluster: SimCluster) -> None:
+        leader = await led(cluster)
+        other = cluster.nodes["n2"]
+        since = other.store.leading_term
+        before = other.store.get("k0")
+        await write(cluster, leader, b"1")
+        await leader.store.transfer_leadership("n2")
+        await cluster.until(lambda: other.leads and other.has_lease(), 30, "the other leads")
+        assert other.store.get("k0") != before
+        with pytest.raises(NoLeader):
+            other.store.require_lease(since)
+        other.store.require_lease(other.store.leading_term)
+
+    play(scenario)
 
 
 def _peers(node: SimNode) -> list[str]:
