@@ -5,11 +5,14 @@ UP_PORTS ?= 8200,8210,8220
 UP_DATA ?= .data
 MINUTES ?= 30
 
+SEEDS ?= 0-199
+SECONDS ?= 60
+
 BIN := .venv/bin
 SOURCES := cluster node engines deploy docs tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down check test torture docs bench lock clean
+.PHONY: help setup up down check test torture docs bench lock clean simulate
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +50,9 @@ test: .venv/.installed ## All tests
 
 torture: .venv/.installed ## Break three nodes for MINUTES under load, and check what the clients saw
 	$(BIN)/python -m tests.torture --minutes $(MINUTES)
+
+simulate: .venv/.installed ## Run seeds of the simulated cluster: SEEDS=0-199 SECONDS=60
+	@$(BIN)/python -m tests.cluster.simulator --seeds $(SEEDS) --seconds $(SECONDS) --jobs 2
 
 docs: .venv/.installed ## Write docs/api.md from the route tables
 	$(BIN)/python -m docs.make_api

@@ -99,6 +99,19 @@ async def test_what_cannot_be_sent_is_false_and_does_not_wait() -> None:
         assert not n1.links.send("n2", timeout_now(1))
 
 
+async def test_a_node_answers_over_the_connection_of_the_other() -> None:
+    """One that is no peer here (removed, or not yet known) has dialled this node, and hears what it has to hear."""
+    async with nodes(AUTHORITY, "n1", "n2") as (n1, n2):
+        await n1.knows(n2)
+        n1.links.send("n2", timeout_now(1))
+        await until(lambda: n2.messages == [("n1", timeout_now(1))])
+        assert not n2.links.connected("n1")
+        assert n2.links.send("n1", timeout_now(2))
+        await until(lambda: n1.messages == [("n2", timeout_now(2))])
+        n1.links.set_peers({})
+        await until(lambda: not n2.links.send("n1", timeout_now(3)))
+
+
 async def test_a_dropped_peer_is_disconnected_and_can_come_back_elsewhere() -> None:
     """set_peers without it ends the link at once; with another address it is dialled there."""
     async with nodes(AUTHORITY, "n1", "n2") as (n1, n2):

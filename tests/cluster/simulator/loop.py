@@ -52,7 +52,11 @@ class _Handle:
         return self.when_
 
 
-class SimLoop(asyncio.AbstractEventLoop):
+# Most of an event loop is for sockets, signals and subprocesses, of which there is none here.
+_Loop: Any = asyncio.AbstractEventLoop
+
+
+class SimLoop(_Loop):  # type: ignore[misc]
     """What asyncio and `cluster/` use of a loop, and no more."""
 
     def __init__(self) -> None:

@@ -13,7 +13,6 @@ from unittest.mock import patch
 import cluster.append_filter as append_filter
 import cluster.follower as follower
 import cluster.group_commit as group_commit
-import cluster.raft as raft
 import cluster.replication as replication
 import cluster.wire as wire
 from cluster.elections import Elections
@@ -22,9 +21,10 @@ from cluster.errors import NoLeader
 from cluster.follower import Follower
 from cluster.group_commit import AppliedEntry
 from cluster.journal import Journal
+from cluster.peers import PeerChange
 from cluster.pysyncobj_seams import Engine, Refusal, Role
 from cluster.raft import RaftMember
-from cluster.raft_store import RaftStore
+from cluster.raft_settings import RaftSettings
 from cluster.replication import Replicator
 from cluster.state_machine import SnapshotChunks, StateMachine
 from cluster.transport import Router
@@ -214,7 +214,11 @@ def _lease_from_receipt() -> Iterator[None]:
 
 @contextmanager
 def _lease_of_one() -> Iterator[None]:
-    with patch.object(replication, "lease_start_ns", lambda answered, quorum, now: min(now, max([*answered, 0]))):
+    """One answer is enough for the lease. Check quorum, which hides that, is off as well."""
+    with (
+        patch.object(replication, "lease_start_ns", lambda answered, quorum, now: min(now, max([*answered, 0]))),
+        patch.object(RaftSettings, "fallback_s", property(lambda self: 60.0)),
+    ):
         yield
 
 
@@ -229,10 +233,6 @@ def _forgets_the_promise() -> Iterator[None]:
 
     with patch.object(Elections, "__init__", init):
         yield
-
-
-def _reads_from_before(self: RaftStore, since: int | None = None) -> None:
-    self._leading().require_lease(None)
 
 
 @contextmanager
@@ -256,8 +256,8 @@ def _keeps_lease_in_hand_over() -> Iterator[None]:
 @contextmanager
 def _snapshot_one_too_far() -> Iterator[None]:
     """A snapshot says that it holds one entry more than it does."""
-    original = SnapshotChunks.index.fget
-    assert original is not None
+    chunks: Any = SnapshotChunks
+    original = chunks.index.fget
     with patch.object(SnapshotChunks, "index", property(lambda self: original(self) + 1)):
         yield
 
@@ -276,6 +276,22 @@ def _made_up_terms() -> Iterator[None]:
         original(self, (prev[0], prev[1], last[2]), last)
 
     with patch.object(Engine, "term_at", _any_term), patch.object(SimJournal, "reset_to", reset):
+        yield
+
+
+@contextmanager
+def _news_of_what_is_compacted() -> Iterator[None]:
+    """News of a commit names an entry that is compacted away, with a term of 0."""
+    original = Replicator._send
+
+    def send(self: Replicator, node_id: str, follower: Any, prev_index: int, entries: list[Any]) -> bool:
+        if entries or prev_index == 0 or self._engine.term_at(prev_index) is not None:
+            return original(self, node_id, follower, prev_index, entries)
+        message = {"type": "append_entries", "term": self._engine.term, "commit_index": self._engine.commit_index}
+        about = {"entries": [], "prev_index": prev_index, "prev_term": 0, "sent_at": self._now()}
+        return self._links.send(node_id, message | about)
+
+    with patch.object(Replicator, "_send", send):
         yield
 
 
@@ -309,7 +325,7 @@ def _changes_at_once() -> Iterator[None]:
         self._joining = {**self._joining, node_id: address}
         self._refresh_links()
         self._replicator.learn(node_id)
-        await change(self, raft.PeerChange("add", node_id, address))
+        await change(self, PeerChange("add", node_id, address))
 
     with (
         patch.object(Engine, "change_is_pending", lambda self: False),
@@ -326,7 +342,7 @@ def _changes_before_no_op() -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(patch.object(RaftMember, "is_ready_leader", leads))
         stack.enter_context(patch.object(RaftMember, "takes_writes", leads))
-        stack.enter_context(patch.object(raft.Engine, "propose_change", _past_the_check(raft.Engine.propose_change)))
+        stack.enter_context(patch.object(Engine, "propose_change", _past_the_check(Engine.propose_change)))
         yield
 
 
@@ -355,7 +371,6 @@ MUTANTS: Sequence[Mutant] = (
     Mutant("reads without a lease", 7, _set(RaftMember, "require_lease", _no_lease)),
     Mutant("lease from the time of receipt", 7, _lease_from_receipt),
     Mutant("lease by one answer", 7, _lease_of_one, 5, ("bridge", "one_way", "split", "isolate_leader")),
-    Mutant("found: the gate takes reads of an earlier role", 7, _set(RaftStore, "require_lease", _reads_from_before)),
     Mutant(
         "votes although a leader is near", 7, _set(Elections, "leader_is_near", lambda self: False), 3, ("cut_pair",)
     ),
@@ -368,7 +383,14 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant("lease kept while handing over", 7, _keeps_lease_in_hand_over),
     Mutant("snapshot index one too high", 8, _snapshot_one_too_far),
-    Mutant("found: a made-up term counts as a real one", 8, _made_up_terms),
+    Mutant("found: news of what is compacted away", 8, _news_of_what_is_compacted),
+    Mutant(
+        "found: a made-up term counts as a real one",
+        8,
+        _made_up_terms,
+        3,
+        ("split", "isolate_leader", "crash", "delays"),
+    ),
     Mutant("log compacted before the state is durable", 8, _compacts_what_is_not_durable),
     Mutant("log replayed onto newer state", 8, _no_reset_of_the_log),
     Mutant("several membership changes at once", 9, _changes_at_once),

@@ -121,8 +121,8 @@ class SimNode:
         store.on_failed = self._failed
         self.store_ = store
         self._journal = cast(SimJournal, store._journal)
-        machine = store._machine
-        machine.apply_entry = self._witnessed(machine.apply_entry)  # type: ignore[method-assign]
+        machine: Any = store._machine
+        machine.apply_entry = self._witnessed(machine.apply_entry)
         if adopt is not None:
             store.adopt(adopt)
         drive(store.start(SimLinks(cluster.network, self.life, self.node_id), self.address))
