@@ -30,7 +30,6 @@ logger = logging.getLogger(__name__)
 Handle = Callable[[WireRequest], Awaitable[Response]]
 
 
-
 class Gate(Protocol):
     """Who may send a request at all: asked before its body is read (CVE-2025-12044)."""
 
