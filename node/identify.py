@@ -1,6 +1,7 @@
 """Who sends a request: its token, what the token may do, and what using it costs."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from engines.common.context import Caller
 from engines.common.plan import Write
@@ -8,15 +9,21 @@ from node.policy import Acl
 from node.tokens.model import SeenToken
 from node.tokens.token_store import is_last_use
 
+_NOBODY: Final = Caller()
+
 
 @dataclass(frozen=True, slots=True)
 class Identified:
-    """A caller whose token is good now. `use_writes` take one use from a use-limited token."""
+    """A caller whose token is good now. `use_writes` take one use from a use-limited token.
+
+    `for_engines` is the caller as all engines but the node's own see it: without the token (CVE-2026-4525).
+    """
 
     caller: Caller
     acl: Acl
     token: SeenToken | None = None
     use_writes: tuple[Write, ...] = ()
+    for_engines: Caller = _NOBODY
 
     @property
     def is_last_use(self) -> bool:
@@ -28,4 +35,4 @@ class Identified:
         return self.token is token and self.acl is acl and self.caller.client_address == client_address
 
 
-ANONYMOUS = Identified(Caller(), Acl.of(()))
+ANONYMOUS = Identified(_NOBODY, Acl.of(()))

@@ -28,7 +28,7 @@ from node.request import Request
 from node.response import NO_CONTENT, Leased, Response, bare, envelope, of_envelope
 from node.tokens.answers import auth_block
 from node.tokens.creation import decide_login
-from node.unsealed import Unsealed
+from node.unsealed import NODE_TYPES, Unsealed
 
 # A write that lost a race is planned again from what is there now. Contention on one key clears in a few rounds; the
 # bound only keeps a pathological case from running for ever.
@@ -139,7 +139,9 @@ async def _route(
     Nobody without a right on the path learns whether it exists or which field was wrong. `typed` is the request with
     its path as it came: where an engine takes several spellings of a name, policy must allow both.
     """
-    caller = who.caller if who is not ANONYMOUS else Caller(client_address=request.client_address)
+    caller = who.caller if mounted.mount.type in NODE_TYPES else who.for_engines
+    if who is ANONYMOUS:
+        caller = Caller(client_address=request.client_address)
     context = node.context(mounted, caller, request.wrap_ttl_s, request.upload)
     try:
         match = mounted.engine.table.match(request.operation, below)
@@ -162,7 +164,7 @@ async def _route(
     if typed.path != request.path:
         node.require(who, typed, operation, sudo=route.sudo)
     if decision.sudo and not who.caller.has_sudo:
-        context = replace(context, caller=replace(who.caller, has_sudo=True))
+        context = replace(context, caller=replace(caller, has_sudo=True))
     return match, decoded, context, operation
 
 

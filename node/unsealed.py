@@ -214,7 +214,8 @@ class Unsealed:
             has_sudo=acl.is_root,
             token=request.token,
         )
-        who = Identified(caller, acl, seen, tokens.use_writes(seen) if entry.num_uses else ())
+        uses = tokens.use_writes(seen) if entry.num_uses else ()
+        who = Identified(caller, acl, seen, uses, replace(caller, token=""))
         if not entry.num_uses:
             if len(self._known) >= KNOWN_MAX:
                 self._known.clear()

@@ -41,7 +41,17 @@ def identity_engine(directory: Callable[[], Directory], mount_of: MountOf, fold:
         description="Identity store.",
         help="Keeps entities, their aliases at auth mounts, and groups; their policies apply to every token of theirs.",
         table=RouteTable((*_entities(entities, aliases), *_groups(groups, group_aliases))),
+        fold=lambda path: _as_stored(directory(), path),
     )
+
+
+def _as_stored(directory: Directory, path: str) -> str:
+    """A path below the mount with a name as it is stored, whatever its capitals: policy judges that spelling too."""
+    kind, _, name = path.partition("/name/")
+    found = directory.entity_by_name(name) if kind == "entity" else None
+    group = directory.group_by_name(name) if kind == "group" else None
+    stored = found or group
+    return f"{kind}/name/{stored.name}" if name and stored is not None else path
 
 
 def _route(

@@ -67,6 +67,7 @@ def _system(core: Core) -> Engine:
         description="System endpoints used for control, policy and debugging.",
         help="The server's own API: mounts, policies, leases, audit, seal and cluster.",
         table=RouteTable(routes),
+        fold=policies.fold_path,
     )
 
 

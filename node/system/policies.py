@@ -15,6 +15,7 @@ from node.paths import canonical_path
 from node.policies import policy_key, policy_put
 from node.policy import Acl, canonical_policy_name, parse_policy
 from node.policy.builtin import UNSTORED_POLICIES
+from node.policy.errors import PolicyNameRefused
 from node.tokens.model import SeenToken
 
 _PATHS_MAX: Final = 1000  # of one capabilities request
@@ -123,6 +124,17 @@ class _Policies:
         if len(paths) == 1:
             judged["capabilities"] = judged[paths[0]]
         return Plan(Answer(data=judged, repeat_data=True))
+
+
+def fold_path(path: str) -> str:
+    """A path below sys/ with a policy's name in its one spelling; the pipeline does this before policy."""
+    for folder in ("policies/acl/", "policy/"):
+        if path.startswith(folder):
+            try:
+                return folder + canonical_policy_name(path.removeprefix(folder))
+            except PolicyNameRefused:
+                return path  # the handler says what is wrong with it
+    return path
 
 
 def _unwrapped(text: str) -> str:
