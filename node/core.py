@@ -237,7 +237,7 @@ class Core:
         self.root_key = None
         self.barrier.forget()
         if self.unsealed is not None:
-            self.unsealed.forget()
+            self.unsealed.close()
         self.unsealed = None
         self.progress = None
         self.echoes.clear()
@@ -265,7 +265,7 @@ class Core:
     def _begin_anew(self) -> None:
         """Everything may have changed: whatever was derived from the old content ends with the object that held it."""
         if self.unsealed is not None:
-            self.unsealed.forget()
+            self.unsealed.close()
         self.unsealed = self._new_unsealed()
         if self._sweeper is not None:
             self.spawn_detached(self._sweeper.stop())
@@ -513,7 +513,7 @@ async def guarded(answer: Awaitable[Response], request_id: str) -> Response:
     try:
         return await answer
     except KNOWN as error:
-        return of_error(error, request_id)
+        return of_error(error)
     except Exception as error:
         log_unforeseen(f"request {request_id} failed", error)
         return refusal(500, "internal error")
