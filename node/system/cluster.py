@@ -101,7 +101,7 @@ class _Cluster:
         return Plan(Answer(data={"config": {"index": storage.raft.applied_index, "servers": servers}}))
 
     async def remove_peer(self, request: RemovePeer, ctx: Context) -> Plan:
-        await self._raft().raft.remove_peer(request.server_id)
+        await self._raft().remove_peer(request.server_id)
         return Plan()
 
     async def challenge(self, request: Challenge, ctx: Context) -> Plan:
