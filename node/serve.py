@@ -5,7 +5,7 @@ One function knows the whole way and reads like that line; what it calls does on
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from cluster.errors import ClusterError, Conflict
@@ -189,7 +189,7 @@ class _Granted:
     writes: Sequence[Write] = ()
     warnings: Sequence[str] = ()
     leased: Leased | None = None
-    auth: Mapping[str, object] | None = None
+    auth: Mapping[str, object] | None = field(default=None, repr=False)
 
 
 async def _commit(

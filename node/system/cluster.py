@@ -1,7 +1,7 @@
 """The cluster's own routes: seal, step-down, ha-status, storage/raft/* (API documentation of the same names)."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
@@ -53,7 +53,7 @@ class ChallengeAnswer:
 class _Cluster:
     core: Core
     # Known to this process only, and never stored: a challenge outlives neither it nor a minute.
-    challenge_secret: bytes
+    challenge_secret: bytes = field(repr=False)
 
     async def seal(self, request: Nothing, ctx: Context) -> Plan:
         # The answer must leave through the node that is still unsealed.
