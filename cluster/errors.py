@@ -37,6 +37,13 @@ class MembershipRefused(ClusterError):
     """A peer change that cannot be done now: another is in progress, the peer is unknown, or it is the leader."""
 
 
+class PeerChangeUnderWay(MembershipRefused):
+    """One peer is being added or removed, which takes seconds: the next change has to wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__("another peer change is under way; try again once it is done")
+
+
 class PeerUnreachable(ClusterError):
     """The request was never sent to the other node: asking again is safe."""
 

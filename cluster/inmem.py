@@ -46,7 +46,7 @@ class InmemStore:
             elif isinstance(write, Delete):
                 self._entries.pop(write.key, None)
         keys = changed_keys(writes)
-        for watcher in self._watchers:
+        for watcher in tuple(self._watchers):
             watcher(keys)
         return self._applied_index
 
@@ -58,8 +58,9 @@ class InmemStore:
     def require_lease(self, since: int | None = None) -> None:
         """Nobody else could lead."""
 
-    def watch(self, callback: Callable[[Collection[str]], None]) -> None:
+    def watch(self, callback: Callable[[Collection[str]], None]) -> Callable[[], None]:
         self._watchers.append(callback)
+        return lambda: self._watchers.remove(callback)
 
     def _index_of(self, key: str) -> int:
         stored = self._entries.get(key)

@@ -16,7 +16,14 @@ from pysyncobj.node import Node
 from cluster.append_filter import CommittedConflict
 from cluster.disk import Disk
 from cluster.elections import Elections
-from cluster.errors import MembershipRefused, NoLeader, OutcomeUnknown, SnapshotDamaged, StorageFailed
+from cluster.errors import (
+    MembershipRefused,
+    NoLeader,
+    OutcomeUnknown,
+    PeerChangeUnderWay,
+    SnapshotDamaged,
+    StorageFailed,
+)
 from cluster.follower import Follower
 from cluster.peers import Peer, PeerChange
 from cluster.pysyncobj_seams import NO_OP_COMMAND, UNKNOWN_TERM, Engine, Log, Refusal, Role
@@ -251,13 +258,13 @@ class RaftMember:
 
         Raises:
             NoLeader: Not the leader, or not yet fit to serve.
-            MembershipRefused: Another change is under way.
+            PeerChangeUnderWay: Its time will come.
             OutcomeUnknown: Leadership or time was lost on the way.
         """
         if not self.takes_writes:
             raise NoLeader("this node is not the active node of the cluster; the peers are as they were")
         if self._changing or self._engine.change_is_pending():
-            raise MembershipRefused("another peer change is under way; try again once it is done")
+            raise PeerChangeUnderWay
         answer: asyncio.Future[object] = self._loop.create_future()
         self._changing = True
         try:
@@ -281,12 +288,13 @@ class RaftMember:
 
         Raises:
             NoLeader, OutcomeUnknown: As `change`.
-            MembershipRefused: Another change is under way, or the node cannot be reached or does not keep up.
+            PeerChangeUnderWay: Its time will come.
+            MembershipRefused: The node cannot be reached or does not keep up.
         """
         if not self.takes_writes:
             raise NoLeader("this node is not the active node of the cluster; the peers are as they were")
         if self._joining or self._changing:
-            raise MembershipRefused("another peer change is under way; try again once it is done")
+            raise PeerChangeUnderWay
         raft_term = self._engine.term
         self._joining = {node_id: address}
         self._refresh_links()

@@ -273,8 +273,8 @@ class RaftStore:
     def scan(self, prefix: str) -> Iterator[tuple[str, Stored]]:
         return self._state.scan(prefix)
 
-    def watch(self, callback: Callable[[Collection[str]], None]) -> None:
-        self._state.watch(callback)
+    def watch(self, callback: Callable[[Collection[str]], None]) -> Callable[[], None]:
+        return self._state.watch(callback)
 
     async def commit(self, writes: Sequence[Write]) -> int:
         """As Store.commit."""

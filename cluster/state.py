@@ -145,9 +145,13 @@ class State:
         """The peers last set."""
         return self._applied.peers
 
-    def watch(self, callback: Callable[[Collection[str]], None]) -> None:
-        """Call back inside apply with the keys an entry changed; empty means that anything may have changed."""
+    def watch(self, callback: Callable[[Collection[str]], None]) -> Callable[[], None]:
+        """Call back inside apply with the keys an entry changed; empty means that anything may have changed.
+
+        Returns how to stop it.
+        """
         self._watchers.append(callback)
+        return lambda: self._watchers.remove(callback)
 
     def _advance(self, index: int, term: int) -> None:
         last = self._applied
@@ -160,7 +164,7 @@ class State:
             self._begin_later()
 
     def _tell(self, keys: Collection[str]) -> None:
-        for watcher in self._watchers:
+        for watcher in tuple(self._watchers):
             watcher(keys)
 
     # Reading -----------------------------------------------------------------------------------------------------

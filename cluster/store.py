@@ -90,8 +90,8 @@ class Store(Protocol):
         Raises NoLeader.
         """
 
-    def watch(self, callback: Callable[[Collection[str]], None]) -> None:
-        """Call back on the event loop, inside apply, with the keys that an entry changed.
+    def watch(self, callback: Callable[[Collection[str]], None]) -> Callable[[], None]:
+        """Call back on the event loop, inside apply, with the keys that an entry changed. Returns how to stop it.
 
         An empty collection means that anything may have changed (a snapshot was installed).
         """

@@ -4,7 +4,7 @@ An entry is `key term (4 bytes, big endian) | format version (1) | nonce (12, ra
 associated data are the first five bytes and the path. It never writes a key or a plaintext into an error.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from struct import pack
 from typing import Final, NoReturn
 
@@ -99,10 +99,19 @@ class Barrier:
         counts, self._counts = self._counts, {}
         return counts
 
+    def give_back(self, counts: Mapping[int, int]) -> None:
+        """Count these uses again: what `take_counts` gave could not be written."""
+        for term, count in counts.items():
+            self._counts[term] = self._counts.get(term, 0) + count
+
+    @property
+    def uncounted(self) -> int:
+        """How often the active key has sealed since its uses were last taken."""
+        return self._count + self._counts.get(self._term, 0)
+
     def is_rotation_due(self, now_ms: int) -> bool:
         """Whether the active key should be replaced, uses not yet written included. Raises Sealed."""
-        uncounted = self._count + self._counts.get(self._term, 0)
-        return self.keyring.is_rotation_due(now_ms, uncounted)
+        return self.keyring.is_rotation_due(now_ms, self.uncounted)
 
     def _bank_count(self) -> None:
         if self._count:

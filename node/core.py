@@ -5,19 +5,18 @@ Invariant: `root_key` is not None exactly while the node is unsealed; `storage` 
 
 import asyncio
 import logging
-import traceback
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Final
 
-from cluster.errors import Conflict, NoLeader, OutcomeUnknown, PeerUnreachable, StorageFailed
+from cluster.errors import NoLeader, OutcomeUnknown, PeerUnreachable, StorageFailed
 from cluster.tls import Authority
 from engines.common.frame import Engine
-from engines.common.plan import Put
-from node.advert import ACTIVE_KEY, ECHO_PERIOD_S, ActiveNode, Echo
+from node.advert import ACTIVE_KEY, ECHO_PERIOD_S, ActiveNode, Echo, Echoes
 from node.autopilot import Autopilot
 from node.barrier import Barrier, open_keyring
 from node.config.model import Config
+from node.duties import do_duties
 from node.errors import NoActiveNode, Sealed, WrongKey
 from node.forwarding import (
     ECHO,
@@ -32,9 +31,7 @@ from node.forwarding import (
     encode_response,
 )
 from node.join_target import PendingJoin
-from node.leases.sweeper import Sweeper
-from node.mounts import MOUNTS_KEY, decode_mounts, encode_mounts, identity_mount, with_mount
-from node.remount import continue_migrations
+from node.logs import log_unforeseen
 from node.request import WireRequest, parse
 from node.response import Response, of_error, refusal
 from node.seal import Seal
@@ -55,7 +52,6 @@ from node.serve import serve
 from node.sources import Sources, new_uuid
 from node.status import KNOWN
 from node.storage import RaftStorage, Storage
-from node.unmount import continue_unmounts
 from node.unsealed import Unsealed
 from node.upload import STREAMED_PATHS
 
@@ -65,7 +61,6 @@ logger = logging.getLogger(__name__)
 # takes one to two seconds; a client that is refused at once would only ask again.
 LEADER_WAIT_S: Final = 10.0
 FORWARD_TIMEOUT_S: Final = 90.0
-ECHOES_MAX: Final = 64
 
 NO_FORWARDING: Final = "x-vault-no-request-forwarding"
 
@@ -108,12 +103,12 @@ class Core:
     unsealed: Unsealed | None = field(init=False, default=None)
     progress: UnsealProgress | None = field(init=False, default=None, repr=False)
     pending_join: PendingJoin | None = field(init=False, default=None, repr=False)
-    echoes: dict[str, Echo] = field(init=False, default_factory=dict)
+    echoes: Echoes = field(init=False, default_factory=Echoes)
     active_since_ms: int = field(init=False, default=0)
     seal_lock: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
     autopilot: Autopilot | None = field(init=False, default=None)
     _changed: asyncio.Event = field(init=False, default_factory=asyncio.Event)
-    _sweeper: Sweeper | None = field(init=False, default=None)
+    _duties: asyncio.Task[None] | None = field(init=False, default=None)
     _serves: bool = field(init=False, default=False)
     _tasks: set[asyncio.Task[None]] = field(init=False, default_factory=set)
     _detached: set[asyncio.Task[None]] = field(init=False, default_factory=set)
@@ -237,7 +232,7 @@ class Core:
         self.root_key = None
         self.barrier.forget()
         if self.unsealed is not None:
-            self.unsealed.forget()
+            self.unsealed.close()
         self.unsealed = None
         self.progress = None
         self.echoes.clear()
@@ -265,11 +260,10 @@ class Core:
     def _begin_anew(self) -> None:
         """Everything may have changed: whatever was derived from the old content ends with the object that held it."""
         if self.unsealed is not None:
-            self.unsealed.forget()
+            self.unsealed.close()
         self.unsealed = self._new_unsealed()
-        if self._sweeper is not None:
-            self.spawn_detached(self._sweeper.stop())
-            self._sweeper = None
+        if self._duties is not None:
+            self._duties.cancel()
         self.autopilot = None
         self._serves = False  # `_role_changed` takes over again, from what is there now
 
@@ -358,7 +352,7 @@ class Core:
         if kind == RESTORE and isinstance(self.storage, RaftStorage):
             return await self.storage.on_restore_call(node_id, decode_restore(rest))
         if kind == ECHO:
-            self._note_echo(node_id, rest)
+            self.echoes.note(node_id, rest, self.sources.now_ms())
         return encode_response(Response(204))
 
     async def _answer_forwarded(self, wire: WireRequest, request_id: str) -> Response:
@@ -378,17 +372,28 @@ class Core:
 
     # -- leadership --------------------------------------------------------------------------------------------------
 
-    def spawn(self, work: Coroutine[None, None, None]) -> None:
+    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Run background work that ends with the unsealed node."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        return self._start(work, self._tasks)
 
     def spawn_detached(self, work: Coroutine[None, None, None]) -> None:
         """Run work that must not be cancelled by the sealing it may itself be."""
+        self._start(work, self._detached)
+
+    def _start(self, work: Coroutine[None, None, None], among: set[asyncio.Task[None]]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
-        self._detached.add(task)
-        task.add_done_callback(self._detached.discard)
+        among.add(task)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            among.discard(task)
+            error = None if task.cancelled() else task.exception()
+            if isinstance(error, KNOWN):
+                logger.warning("background work ended early: %s", error)
+            elif error is not None:
+                log_unforeseen("background work failed", error)
+
+        task.add_done_callback(ended)
+        return task
 
     async def next_change(self) -> None:
         """Wait until this node's role may have changed."""
@@ -403,48 +408,44 @@ class Core:
     def _role_changed(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+        if isinstance(self.storage, RaftStorage):
+            self.echoes.keep_only({peer.node_id for peer in self.storage.peers()})
         if self.is_active and not self._serves:
             self._serves = True
             self.active_since_ms = self.sources.now_ms()
             logger.info("this node is now active")
-            self.spawn(self._take_over())
+            self._take_over()
         elif not self.is_active and self._serves:
             self._serves = False
             self.echoes.clear()
             self.autopilot = None
             if self.unsealed is not None:
                 self.unsealed.audit.close()
+            if self._duties is not None:
+                self._duties.cancel()
             logger.info("this node is no longer active")
-            if self._sweeper is not None:
-                self.spawn_detached(self._sweeper.stop())
-                self._sweeper = None
 
-    async def _take_over(self) -> None:
-        """What the active node does besides serving: say who it is, end what is due, finish what was interrupted."""
-        node = self.unsealed
-        if node is None:
-            return
-        self._sweeper = node.ledger.sweeper
-        self._sweeper.start()
+    def _take_over(self) -> None:
+        node, root_key = self.unsealed, self.root_key
+        assert node is not None and root_key is not None, "only an unsealed node is active"
+        self._duties = self.spawn(do_duties(node, root_key, self._own_advert(), self._duties))
+        self._duties.add_done_callback(self._duties_ended)
         if isinstance(self.storage, RaftStorage):
             autopilot = Autopilot(node.opened, self.storage, self.sources, self._version_of)
             self.autopilot = autopilot
             self.spawn(autopilot.run(lambda: self.autopilot is autopilot))
-        try:
-            await self._advertise(node)
-            await _add_identity(node)
-            await continue_unmounts(node)
-            await continue_migrations(node)
-        except (NoLeader, OutcomeUnknown):
-            logger.info("leadership was lost before it was taken up; the next leader does the same again")
+
+    def _duties_ended(self, task: asyncio.Task[None]) -> None:
+        if self._duties is task:
+            self._duties = None
 
     def _version_of(self, node_id: str) -> str:
         """The program's version on a member, as far as it has told."""
         echo = self.echoes.get(node_id)
         return self.identity.version if node_id == self.storage.node_id else echo.version if echo is not None else ""
 
-    async def _advertise(self, node: Unsealed) -> None:
-        record = ActiveNode(
+    def _own_advert(self) -> ActiveNode:
+        return ActiveNode(
             node_id=self.storage.node_id,
             api_address=self.identity.api_address,
             cluster_address=self.identity.cluster_address,
@@ -452,7 +453,6 @@ class Core:
             version=self.identity.version,
             since_ms=self.active_since_ms,
         )
-        await node.opened.commit("", [Put(ACTIVE_KEY, record.to_bytes())])
 
     async def _echo_while_standby(self) -> None:
         while not self.is_sealed:
@@ -472,17 +472,6 @@ class Core:
             version=self.identity.version,
         )
 
-    def _note_echo(self, node_id: str, rest: list[object]) -> None:
-        match rest:
-            case [str(hostname), str(api), str(cluster), str(version)] if len(self.echoes) < ECHOES_MAX:
-                self.echoes[node_id] = Echo(
-                    hostname=hostname,
-                    api_address=api,
-                    cluster_address=cluster,
-                    version=version,
-                    at_ms=self.sources.now_ms(),
-                )
-
     async def _wait(self, changed: asyncio.Event, seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
@@ -494,32 +483,12 @@ class Core:
         self.on_failed(str(error))
 
 
-async def _add_identity(node: Unsealed) -> None:
-    """A cluster that was initialised by a version without identity gets its mount."""
-    while True:
-        seen = node.opened.get(MOUNTS_KEY)
-        mounts = decode_mounts(seen.value) if seen is not None else ()
-        if seen is None or any(mount.type == "identity" for mount in mounts):
-            return
-        try:
-            record = encode_mounts(with_mount(mounts, identity_mount(node.sources)))
-            await node.opened.commit("", [Put(MOUNTS_KEY, record, seen.index)])
-        except Conflict:
-            continue
-
-
 async def guarded(answer: Awaitable[Response], request_id: str) -> Response:
     """The answer, or the refusal that a raised error becomes."""
     try:
         return await answer
     except KNOWN as error:
-        return of_error(error, request_id)
+        return of_error(error)
     except Exception as error:
         log_unforeseen(f"request {request_id} failed", error)
         return refusal(500, "internal error")
-
-
-def log_unforeseen(what: str, error: BaseException) -> None:
-    """Log a bug. The message of an unforeseen error may quote a secret, so only its kind and place are written."""
-    where = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("%s: %s\n%s", what, type(error).__name__, where)

@@ -13,6 +13,7 @@ from node.config.listeners import Listener
 from node.core import Core, guarded
 from node.cors import allowing, cors_config, refused_or_preflight
 from node.errors import AuditFailed, BadRequest, MethodNotAllowed, RateLimited
+from node.forwarded_for import with_client_address
 from node.local_api import local_handler
 from node.paths import canonical_path
 from node.quotas.verdict import ADMITTED, Verdict
@@ -43,7 +44,7 @@ class RateGate:
         node = self.core.unsealed
         if node is not None and self.core.is_active and node.audit.enabled and node.quotas.config().audit_logging:
             await _record(node, wire, verdict.refusal, new_uuid(self.core.sources))
-        response = of_error(verdict.refusal, "")
+        response = of_error(verdict.refusal)
         return replace(response, headers=verdict.headers) if verdict.headers else response
 
 
@@ -54,6 +55,11 @@ async def _record(node: Unsealed, wire: WireRequest, error: RateLimited, request
 
 async def dispatch(core: Core, listener: Listener, wire: WireRequest) -> Response:
     """Answer a request that arrived at a listener. Never raises for what it holds."""
+    if listener.x_forwarded_for_authorized_addrs:
+        try:
+            wire = with_client_address(listener, wire)
+        except BadRequest as error:
+            return of_error(error)
     node = core.unsealed
     if "origin" in wire.headers and node is not None and not core.barrier.is_sealed:
         config = cors_config(node.opened)

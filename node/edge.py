@@ -215,7 +215,7 @@ class Edge:
         except asyncio.CancelledError:
             if task.cancelling() and self._in_flight[key].deadline_s <= loop.time():
                 task.uncancel()
-                return web_response(of_error(RequestTimedOut(), ""), None)
+                return web_response(of_error(RequestTimedOut()), None)
             raise
         finally:
             del self._in_flight[key]
@@ -249,7 +249,7 @@ class Edge:
             try:
                 wire.body = await self._body(request, is_awaited=bool(expected))
             except RequestTooLarge as error:
-                return of_error(error, "")
+                return of_error(error)
             except (PayloadEncodingError, HttpProcessingError, ClientPayloadError):
                 return refusal(400, "malformed HTTP request")
             except TimeoutError:

@@ -14,13 +14,14 @@ from typing import Any, Final
 
 import aiohttp
 import msgpack
+import orjson
 
 from cluster.errors import ClusterError
 from cluster.peers import Peer, decode_peers, encode_peers
 from engines.common.crypto import equal, hmac_sha256
 from engines.common.errors import InvalidRequest
 from node.core import Core
-from node.errors import JoinRefused, Sealed, WrongKey
+from node.errors import InvalidShares, JoinRefused, Sealed, WrongKey
 from node.join_target import JoinTarget, PendingJoin
 from node.seal_state import (
     ANSWER_PURPOSE,
@@ -33,6 +34,7 @@ from node.seal_state import (
     open_under_root_key,
     seal_under_root_key,
 )
+from node.shamir import check_numbers
 from node.storage import RaftStorage, split_address
 from node.tls_files import load_certificate
 
@@ -40,8 +42,8 @@ logger = logging.getLogger(__name__)
 
 CHALLENGE_TTL_MS: Final = 60_000  # the answer follows at once: the joiner asks anew when it has the root key
 NODE_ID_CHARS_MAX: Final = 128
-RETRY_JOIN_S: Final = 2.0
 JOIN_TIMEOUT_S: Final = 30.0
+REPLY_BYTES_MAX: Final = 1024 * 1024  # a peer list and a certificate; who is asked is not known to be honest
 ASK_AGAIN_S: Final = 15.0  # well beyond the time that an admission takes
 
 
@@ -140,7 +142,8 @@ async def begin_join(core: Core, target: JoinTarget) -> None:
             ),
             sealed_root_key=b64decode(reply["sealed_root_key"], validate=True),
         )
-    except (KeyError, TypeError, ValueError):
+        check_numbers(keys.config.shares, keys.config.threshold)
+    except (KeyError, TypeError, ValueError, InvalidShares):
         raise JoinRefused(f"{target.api_address} did not answer like a server of this kind") from None
     if keys.config.type != core.seal.type:
         raise JoinRefused(
@@ -148,6 +151,16 @@ async def begin_join(core: Core, target: JoinTarget) -> None:
             "give this node the same seal stanza"
         )
     core.pending_join = PendingJoin(target=target, keys=keys)
+    core.progress = None  # shares that were given for another cluster
+
+
+def interrupted_join(core: Core) -> PendingJoin | None:
+    """A join that was cut off when the node had kept its record and not yet taken the peer list."""
+    record = core.storage.local_get(JoinRecord.NAME)
+    if record is None or not isinstance(core.storage, RaftStorage) or core.storage.raft.is_bootstrapped:
+        return None
+    begun = JoinRecord.from_bytes(record)
+    return PendingJoin(target=target_of(begun), keys=begun.keys)
 
 
 async def finish_join(core: Core, root_key: bytes) -> None:
@@ -221,13 +234,22 @@ async def _post(target: JoinTarget, step: str, body: dict[str, Any]) -> dict[str
             aiohttp.ClientSession(timeout=timeout) as session,
             session.post(url, json=body, ssl=_tls(target), server_hostname=target.tls_server_name or None) as response,
         ):
-            reply = await response.json()
+            reply = orjson.loads(await _bounded(response))
             if response.status == 200:
                 return dict(reply["data"])
             said = "; ".join(str(error) for error in reply.get("errors", ()))
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError) as error:
         raise JoinRefused(f"{target.api_address} cannot be reached: {type(error).__name__}") from None
     raise JoinRefused(f"{target.api_address} refused: {said}")
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    body = b""
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > REPLY_BYTES_MAX:
+            raise ValueError("the reply is too long")
+    return body
 
 
 def _tls(target: JoinTarget) -> ssl.SSLContext | bool:

@@ -179,7 +179,7 @@ async def _health(core: Core, wire: WireRequest) -> Response:
     codes = {"activecode": 200, "standbycode": 429, "sealedcode": 503, "uninitcode": 501}
     for name in _STATUS_PARAMETERS:
         if name in query:
-            if not (query[name].isdecimal() and 100 <= int(query[name][:4]) <= 599):
+            if not (len(query[name]) == 3 and query[name].isdecimal() and 200 <= int(query[name]) <= 599):
                 raise InvalidRequest(f"bad value for {name}")
             codes[name] = int(query[name])
     if not core.is_initialized:

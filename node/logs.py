@@ -1,7 +1,8 @@
-"""Log lines on standard error: text for people, or JSON. Secrets never come here; see node/core.py, `guarded`."""
+"""Log lines on standard error: text for people, or JSON. Secrets never come here; see `log_unforeseen`."""
 
 import logging
 import sys
+import traceback
 from typing import Final
 
 import structlog
@@ -32,3 +33,9 @@ def set_up(level: str, form: str) -> None:
     root.setLevel(_LEVELS.get(level) or getattr(logging, level.upper()))
     for noisy in ("aiohttp", "asyncio", "pysyncobj"):
         logging.getLogger(noisy).setLevel(max(root.level, logging.WARNING))
+
+
+def log_unforeseen(what: str, error: BaseException) -> None:
+    """Log a bug. The message of an unforeseen error may quote a secret, so only its kind and place are written."""
+    where = "".join(traceback.format_tb(error.__traceback__))
+    logging.getLogger(__name__).error("%s: %s\n%s", what, type(error).__name__, where)

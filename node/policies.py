@@ -36,7 +36,15 @@ class Policies:
         # same object. The other policies need no subject and share the ACLs above.
         self._templated: dict[tuple[str, ...], bool] = {}
         self._own: dict[tuple[tuple[str, ...], str], tuple[Subject, Acl]] = {}
-        store.watch(self._changed)
+        self._unwatch = store.watch(self._changed)
+
+    def close(self) -> None:
+        """Forget every policy, for good: the node is sealing."""
+        self._unwatch()
+        self._acls.clear()
+        self._parsed.clear()
+        self._templated.clear()
+        self._own.clear()
 
     def text(self, name: str) -> str | None:
         """The stored text of a policy, or None."""

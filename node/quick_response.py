@@ -78,6 +78,14 @@ class _Quick:
         transport.write(self._bytes)
 
 
+class _Whole(web.Response):
+    """aiohttp's own response, without the header in which it tells its version and Python's."""
+
+    async def _prepare_headers(self) -> None:
+        await super()._prepare_headers()
+        self.headers.pop("Server", None)
+
+
 def web_response(response: Response, request: web.BaseRequest | None) -> web.StreamResponse:
     """The response as aiohttp takes it. Without a request to look at, aiohttp's own kind."""
     body = response.body
@@ -88,6 +96,7 @@ def web_response(response: Response, request: web.BaseRequest | None) -> web.Str
         and request.version == HttpVersion11
         and request.keep_alive
         and request.method != "HEAD"
+        and response.status != HTTPStatus.NOT_MODIFIED  # which has no body, whatever its length says
     ):
         head = _head(response.status, response.content_type)
         if response.status == HTTPStatus.NO_CONTENT:
@@ -97,6 +106,6 @@ def web_response(response: Response, request: web.BaseRequest | None) -> web.Str
         return cast(web.StreamResponse, cast(Any, _Quick(whole)))
     headers = {**HEADERS, **response.headers}
     if response.status == HTTPStatus.NO_CONTENT:
-        return web.Response(status=response.status, headers=headers)
+        return _Whole(status=response.status, headers=headers)
     headers["Content-Type"] = response.content_type
-    return web.Response(body=body, status=response.status, headers=headers)
+    return _Whole(body=body, status=response.status, headers=headers)

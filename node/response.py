@@ -6,7 +6,6 @@ from typing import Final
 
 import orjson
 
-from engines.common.errors import NotFound
 from engines.common.json_values import encode_json
 from engines.common.plan import Answer
 from node.status import status_of
@@ -81,8 +80,6 @@ def refusal(status: int, *messages: str) -> Response:
     return Response(status, orjson.dumps({"errors": [m[:ERROR_CHARS_MAX] for m in messages if m]}) + b"\n")
 
 
-def of_error(error: Exception, request_id: str) -> Response:
-    """The response of a known error. A NotFound may carry what the documentation shows beside a 404."""
-    if isinstance(error, NotFound) and error.answer is not None:
-        return of_envelope(envelope(request_id, error.answer), 404)
+def of_error(error: Exception) -> Response:
+    """The response of a known error."""
     return refusal(status_of(error), str(error))

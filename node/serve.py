@@ -4,15 +4,17 @@ One function knows the whole way and reads like that line; what it calls does on
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from cluster.errors import Conflict
+from cluster.errors import ClusterError, Conflict
 from engines.common.context import Caller, Context
 from engines.common.errors import (
     EngineError,
     InvalidRequest,
     LoginRefused,
+    NotFound,
     PermissionDenied,
     Unsupported,
     UnsupportedPath,
@@ -57,7 +59,7 @@ async def _serve(node: Unsealed, request: Request, trail: Trail | None) -> Respo
     since = node.store.leading_term  # before anything is read: see Store.require_lease
     who = ANONYMOUS
     try:
-        if request.token and not _is_login(node, request):
+        if request.token and not _ignores_token(node, request):
             who = await _identify(node, request)
         for attempt in range(1, PLAN_ATTEMPTS_MAX + 1):
             try:
@@ -76,12 +78,19 @@ async def _serve(node: Unsealed, request: Request, trail: Trail | None) -> Respo
         raise
     finally:
         if who.is_last_use and who.token is not None:
-            await node.ledger.revoker.revoke(who.token.key)
+            # It is of no use to anybody from its last use on. Should clearing it away fail, the sweeper does it, and
+            # the answer, which may be the only copy of what was wrapped, is given nevertheless.
+            with suppress(ClusterError):
+                await node.ledger.revoker.revoke(who.token.key)
 
 
-def _is_login(node: Unsealed, request: Request) -> bool:
-    """A token that has ended must not stand in the way of the login that would replace it, so it is not looked at."""
-    if not request.path.startswith("auth/") or request.help:
+def _ignores_token(node: Unsealed, request: Request) -> bool:
+    """Whether the request is served to anybody, so that its token is not looked at and none of its uses is taken.
+
+    A token that has ended must not stand in the way of the login that would replace it, and one that wraps an answer
+    survives being looked up. Only `sys/internal/` shows more to those who bring a good token.
+    """
+    if request.help or not request.path.startswith(("auth/", "sys/")) or request.path.startswith("sys/internal/"):
         return False
     found = node.router.match(request.path)
     return found is not None and found[0].engine.table.is_unauthenticated(request.operation, found[1])
@@ -128,6 +137,13 @@ async def _attempt(node: Unsealed, request: Request, who: Identified, since: int
     except LoginRefused as refused:
         await node.lockout.failed(mounted.mount, refused.alias_name)
         raise
+    except NotFound as missing:
+        if missing.answer is None:
+            raise
+        # What the documentation shows beside a 404, such as the metadata of a deleted version.
+        if not who.use_writes:
+            node.store.require_lease(since)
+        return of_envelope(envelope(request.id, missing.answer, mount_type=mounted.mount.type), 404)
     return await _commit(node, request, who, mounted, context, plan, since)
 
 
@@ -139,9 +155,10 @@ async def _route(
     Nobody without a right on the path learns whether it exists or which field was wrong. `typed` is the request with
     its path as it came: where an engine takes several spellings of a name, policy must allow both.
     """
-    caller = who.caller if mounted.mount.type in NODE_TYPES else who.for_engines
+    is_own = mounted.mount.type in NODE_TYPES
+    caller = who.caller if is_own else who.for_engines
     if who is ANONYMOUS:
-        caller = Caller(client_address=request.client_address)
+        caller = Caller(client_address=request.client_address, token=request.token if is_own else "")
     context = node.context(mounted, caller, request.wrap_ttl_s, request.upload)
     try:
         match = mounted.engine.table.match(request.operation, below)
@@ -175,7 +192,7 @@ class _Granted:
     writes: Sequence[Write] = ()
     warnings: Sequence[str] = ()
     leased: Leased | None = None
-    auth: Mapping[str, object] | None = None
+    auth: Mapping[str, object] | None = field(default=None, repr=False)
 
 
 async def _commit(

@@ -28,7 +28,7 @@ from node.config.listeners import Listener
 from node.config.load import load
 from node.config.model import Config
 from node.config.storage import RaftStorage as RaftConfig
-from node.core import Core, NodeIdentity, log_unforeseen
+from node.core import Core, NodeIdentity
 from node.dispatch import RateGate, dispatch
 from node.edge import Edge
 from node.errors import ConfigError, NodeError
@@ -85,7 +85,7 @@ async def _serve(config: Config, options: ServerOptions) -> int:
         if isinstance(error, KNOWN):
             failed(str(error))
         elif error is not None:
-            log_unforeseen("a task of the server failed", error)
+            logs.log_unforeseen("a task of the server failed", error)
             failed("an internal error; see the log")
 
     core = Core(
@@ -106,6 +106,7 @@ async def _serve(config: Config, options: ServerOptions) -> int:
     if core.seal.is_auto:
         core.after_restore = partial(unseal_by_itself, core)
     edges: list[Edge] = []
+    has_pid_file = False
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -117,7 +118,7 @@ async def _serve(config: Config, options: ServerOptions) -> int:
             edges.append(edge)
         dev_lines = await dev.start(core, options) if options.dev else []
         print(banner(config, core.identity, dev_lines), flush=True)
-        _write_pid(config)
+        has_pid_file = _write_pid(config)
         background = [asyncio.create_task(unseal_by_itself(core))] if core.seal.is_auto else []
         background.append(asyncio.create_task(retry_join(core)))
         for task in background:
@@ -130,7 +131,8 @@ async def _serve(config: Config, options: ServerOptions) -> int:
             task.cancel()
     finally:
         await _stop(core, edges)
-        _remove_pid(config)
+        if has_pid_file:  # and not that of the server whose port this one wanted
+            Path(config.pid_file).unlink(missing_ok=True)
     if failures:
         print(f"Error: {failures[0]}", file=sys.stderr)
         return 1
@@ -193,11 +195,7 @@ def _own_api_address(listeners: Sequence[Listener]) -> str:
     return ""
 
 
-def _write_pid(config: Config) -> None:
+def _write_pid(config: Config) -> bool:
     if config.pid_file:
         Path(config.pid_file).write_text(f"{os.getpid()}\n")
-
-
-def _remove_pid(config: Config) -> None:
-    if config.pid_file:
-        Path(config.pid_file).unlink(missing_ok=True)
+    return bool(config.pid_file)

@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
-from cluster.errors import NoLeader, OutcomeUnknown, PeerUnreachable, SnapshotRefused, StorageFailed
+from cluster.errors import (
+    NoLeader,
+    OutcomeUnknown,
+    PeerChangeUnderWay,
+    PeerUnreachable,
+    SnapshotRefused,
+    StorageFailed,
+)
 from cluster.inmem import InmemStore
 from cluster.links import TlsLinks
 from cluster.peers import Peer
@@ -26,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 # How long a joining node has to open its cluster port before the leader gives up on it.
 ADMISSION_S: Final = 60.0
+# How long a removal waits for the change of peers before it: a node that has just joined gets its vote in a second.
+PEER_CHANGE_S: Final = 10.0
 
 # After a restore that ends with new keys, how long this node goes on telling the others of it before it seals itself:
 # two elections, should the leader be lost just then, and the heartbeat that brings the commit.
@@ -294,7 +303,11 @@ class RaftStorage:
             if asyncio.get_running_loop().time() > deadline:
                 raise PeerUnreachable(f"the joining node {node_id!r} does not answer at {address}")
             await asyncio.sleep(0.2)
-        await self.raft.add_peer(node_id, address)
+        await _in_turn(lambda: self.raft.add_peer(node_id, address), ADMISSION_S)
+
+    async def remove_peer(self, node_id: str) -> None:
+        """Remove a member, once the change of peers that is under way is done. Raises as RaftStore.remove_peer."""
+        await _in_turn(lambda: self.raft.remove_peer(node_id), PEER_CHANGE_S)
 
     async def _answers(self, node_id: str, address: str) -> bool:
         if self._material is None:
@@ -303,7 +316,7 @@ class RaftStorage:
         try:
             async with asyncio.timeout(5):
                 _, writer = await asyncio.open_connection(host, port, ssl=client_context(self._material))
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a host name that is none
             return False
         try:
             return peer_node_id(writer.get_extra_info("ssl_object")) == node_id
@@ -311,6 +324,18 @@ class RaftStorage:
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
+
+
+async def _in_turn(change: Callable[[], Awaitable[None]], timeout_s: float) -> None:
+    """Make a change of peers when no other is under way. Raises what it raises; PeerChangeUnderWay after timeout_s."""
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    while True:
+        try:
+            return await change()
+        except PeerChangeUnderWay:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+        await asyncio.sleep(0.1)
 
 
 def split_address(address: str) -> tuple[str, int]:

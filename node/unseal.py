@@ -6,8 +6,8 @@ from typing import Final
 
 from engines.common.errors import InvalidRequest
 from node.core import Core
-from node.errors import InvalidShares, NotInitialized, SealRefused, SealUnavailable, WrongKey
-from node.join import finish_join, stay_until_admitted, target_of
+from node.errors import InvalidShares, JoinRefused, NotInitialized, SealRefused, SealUnavailable, WrongKey
+from node.join import finish_join, interrupted_join, stay_until_admitted, target_of
 from node.seal.shamir import ShamirSeal, UnsealProgress, share_from_text
 from node.seal_state import JoinRecord, SealedKeys
 
@@ -30,6 +30,7 @@ async def unseal(core: Core, key: str, *, reset: bool) -> None:
     Raises:
         NotInitialized: There is nothing to unseal.
         InvalidRequest: No share was given, or the node unseals by itself.
+        SealRefused: The cluster uses another kind of seal.
         InvalidShares: The share, or the key that the shares make, is wrong. All shares are dropped then.
     """
     async with core.seal_lock:
@@ -47,6 +48,7 @@ async def unseal(core: Core, key: str, *, reset: bool) -> None:
             )
         if not key:
             raise InvalidRequest("'key' must be specified in request body as JSON, or 'reset' set to true")
+        _require_same_seal(core, keys)
         whole = progress_of(core, keys).add(share_from_text(key))
         if whole is None:
             return
@@ -61,7 +63,11 @@ async def unseal(core: Core, key: str, *, reset: bool) -> None:
 
 
 async def unseal_by_itself(core: Core) -> None:
-    """Unseal with an auto-unseal seal, again and again while it cannot be reached. Ends when unsealed or refused."""
+    """Unseal with an auto-unseal seal, again and again while it cannot be reached. Ends when unsealed or refused.
+
+    Raises:
+        JoinRefused: The join that this finishes was refused; it may begin anew elsewhere.
+    """
     delay_s = RETRY_S_MIN
     while core.is_sealed:
         async with core.seal_lock:
@@ -76,6 +82,10 @@ async def unseal_by_itself(core: Core) -> None:
             except (SealRefused, WrongKey) as error:
                 logger.error("the %s seal does not open this node's root key: %s", core.seal.type, error)
                 return
+            except JoinRefused as error:
+                if core.sealed_keys() is None:
+                    raise
+                logger.warning("the join that was cut off cannot be finished yet: %s", error)
         await asyncio.sleep(delay_s)
         delay_s = min(delay_s * 2, RETRY_S_MAX)
 
@@ -91,16 +101,15 @@ async def join_by_itself(core: Core) -> None:
     finally:
         if core.is_sealed:
             core.pending_join = None
+    if core.is_sealed:
+        raise JoinRefused("the seal of this node does not open the root key of that cluster; see the log")
 
 
 async def _open(core: Core, keys: SealedKeys) -> None:
-    if keys.config.type != core.seal.type:
-        raise SealRefused(
-            f"the cluster was initialised with the seal {keys.config.type!r}, this node is configured with "
-            f"{core.seal.type!r}: give it the same seal stanza as the other nodes"
-        )
+    _require_same_seal(core, keys)
     root_key = await core.seal.unwrap(keys.sealed_root_key)
-    if core.pending_join is not None and core.sealed_keys() is None:
+    core.pending_join = core.pending_join or interrupted_join(core)
+    if core.pending_join is not None:
         await finish_join(core, root_key)
         return
     await core.unseal_with(root_key)
@@ -108,3 +117,11 @@ async def _open(core: Core, keys: SealedKeys) -> None:
     if core.barrier.is_sealed and record is not None:
         # It stopped after it was given the cluster's authority and before replication reached it.
         core.spawn(stay_until_admitted(core, target_of(JoinRecord.from_bytes(record))))
+
+
+def _require_same_seal(core: Core, keys: SealedKeys) -> None:
+    if keys.config.type != core.seal.type:
+        raise SealRefused(
+            f"the cluster was initialised with the seal {keys.config.type!r}, this node is configured with "
+            f"{core.seal.type!r}: give it the same seal stanza as the other nodes"
+        )

@@ -73,7 +73,7 @@ class Unsealed:
         self._lockout: Lockout | None = None
         self._directory: Directory | None = None
         self._contexts: dict[str, tuple[MountView, MountInfo]] = {}
-        store.watch(self._changed)
+        self._unwatch = store.watch(self._changed)
 
     @property
     def router(self) -> Router:
@@ -253,11 +253,16 @@ class Unsealed:
             raise PermissionDenied
         return decision
 
-    def forget(self) -> None:
-        """Drop every opened record and close the audit devices: the node is sealing."""
-        self.audit.close()
-        self.opened.end()
+    def close(self) -> None:
+        """Drop every opened record and close the audit devices, for good: the node is sealing."""
+        self._unwatch()
+        self.audit.end()
+        self.policies.close()
+        self.quotas.close()
+        self.opened.close()
         self._known.clear()
+        self._contexts.clear()
+        self._router = None
         self._ledger = None
         self._lockout = None
         self._directory = None

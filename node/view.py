@@ -1,5 +1,6 @@
 """The opened storage of a mount: reads through the barrier, with a cache that apply invalidates by key."""
 
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection, Sequence
 from itertools import islice
 from typing import Final
@@ -17,15 +18,16 @@ _ENTRY_OVERHEAD: Final = 300  # a Seen, its key and two dictionary slots
 
 
 class OpenedStore:
-    """All storage, opened. Plaintext lives in the cache only while the node is unsealed (`forget`)."""
+    """All storage, opened. Plaintext lives in the cache only while the node is unsealed (`close`)."""
 
     def __init__(self, store: Store, barrier: Barrier) -> None:
         self._store = store
         self._barrier = barrier
-        self._cache: dict[str, Seen | None] = {}
+        # Ordered, as the oldest goes first: finding the first key of a plain dictionary passes over all that are gone.
+        self._cache: OrderedDict[str, Seen | None] = OrderedDict()
         self._cache_bytes = 0
         self._ended = False
-        store.watch(self._changed)
+        self._unwatch = store.watch(self._changed)
 
     def get(self, key: str) -> Seen | None:
         """The opened record at an absolute key. Raises BarrierDamaged when it was tampered with."""
@@ -57,13 +59,16 @@ class OpenedStore:
         sealed.extend(self._sealed("", write) for write in more)
         return await self._store.commit(sealed)
 
-    def end(self) -> None:
-        """Serve nothing more: the keys are gone, or the whole store was replaced under those who still work on it."""
-        self._ended = True
-        self.forget()
+    def close(self) -> None:
+        """Serve nothing more: the keys are gone, or the whole store was replaced under those who still work on it.
 
-    def forget(self) -> None:
-        """Drop every opened record."""
+        Also after the next unsealing, which makes a new one.
+        """
+        self._ended = True
+        self._unwatch()
+        self._forget()
+
+    def _forget(self) -> None:
         self._cache.clear()
         self._cache_bytes = 0
 
@@ -86,7 +91,7 @@ class OpenedStore:
         cache = self._cache
         cache[key] = seen
         self._cache_bytes += size
-        # Oldest first: a dictionary keeps its order, and a scan must not cost the hot path bookkeeping per read.
+        # Oldest first, not least used: a read then costs no bookkeeping.
         while self._cache_bytes > CACHE_BYTES_MAX or len(cache) > CACHE_ENTRIES_MAX:
             oldest = next(iter(cache))
             self._forget_one(oldest)
@@ -98,7 +103,7 @@ class OpenedStore:
 
     def _changed(self, keys: Collection[str]) -> None:
         if not keys:
-            self.forget()
+            self._forget()
         for key in keys:
             self._forget_one(key)
 

@@ -55,7 +55,8 @@ class Caller:
     """Who asks. `token_key` names the token in storage without being the token; empty when unauthenticated.
 
     `has_sudo`: policy grants sudo on the path of this request (a root token always has it). `token` is the token
-    itself, which only auth/token may answer with; it stays out of every repr.
+    itself, as it was sent and unchecked where `token_key` is empty; only auth/token may answer with it, and it stays
+    out of every repr.
     """
 
     token_key: str = ""

@@ -47,7 +47,7 @@ class Broker:
         self._devices: tuple[Device, ...] = ()
         self._headers: Mapping[str, bool] = _EMPTY
         self._is_current = False
-        store.watch(self._changed)
+        self._unwatch = store.watch(self._changed)
 
     @property
     def enabled(self) -> bool:
@@ -101,8 +101,13 @@ class Broker:
         for device in self._devices:
             device.channel.reopen()
 
+    def end(self) -> None:
+        """Close every device for good: this node seals."""
+        self._unwatch()
+        self.close()
+
     def close(self) -> None:
-        """Close every device: this node no longer leads, or seals. What was sent is still written."""
+        """Close every device: this node no longer leads. What was sent is still written."""
         devices, self._devices = self._devices, ()
         self._headers, self._is_current = _EMPTY, False
         for device in devices:

@@ -89,7 +89,7 @@ class Trail:
             self._exchange = self._refused_exchange(is_allowed=not isinstance(error, PermissionDenied))
             if not await self._send_request(self._exchange, text).wait():
                 raise AuditFailed(_REQUEST_FAILED)
-        response = of_error(error, self._request.id) if isinstance(error, KNOWN) else refusal(500, text)
+        response = of_error(error) if isinstance(error, KNOWN) else refusal(500, text)
         done = await self._send_response(response, text).wait()
         if not done and not isinstance(error, ClusterError):
             # The cluster's own errors tell nothing that is stored here, and are what makes the node ask elsewhere.

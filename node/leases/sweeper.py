@@ -16,6 +16,7 @@ from node.leases.manager import LeaseManager
 from node.leases.model import Commit, SeenLease
 from node.leases.queue import read_lease
 from node.leases.timeline import LEASE, Due, due_by, due_put, first_due_ms
+from node.logs import log_unforeseen
 from node.tokens.revoker import Revoker
 
 _BATCH: Final = 64  # entries between two turns of the event loop: 4 ms of work
@@ -73,9 +74,9 @@ class Sweeper:
             except ClusterError as error:
                 _log.warning("sweep interrupted", reason=str(error))
                 await asyncio.sleep(_IDLE_S)
-            except Exception:
+            except Exception as error:
                 # A bug, but what it hits is one sweep: expiry as such must not end before the process does.
-                _log.exception("sweep failed")
+                log_unforeseen("a sweep failed", error)
                 await asyncio.sleep(_IDLE_S)
             # Between batches everything that waits is served first.
             await asyncio.sleep(_PAUSE_S)
@@ -180,7 +181,7 @@ class Sweeper:
         if not group:
             del self._groups[name]
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("background work of the sweeper failed", exc_info=error)
+            log_unforeseen("background work of the sweeper failed", error)
 
     async def _act(self, claimed: list[SeenLease]) -> None:
         try:

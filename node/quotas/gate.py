@@ -28,7 +28,11 @@ class Quotas:
         self._folded = folded
         self._buckets = Buckets()
         self._rules: Rules | None = None
-        store.watch(self._changed)
+        self._unwatch = store.watch(self._changed)
+
+    def close(self) -> None:
+        """Follow the store no more: the node is sealing."""
+        self._unwatch()
 
     @property
     def rules(self) -> Rules:

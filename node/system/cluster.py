@@ -1,7 +1,7 @@
 """The cluster's own routes: seal, step-down, ha-status, storage/raft/* (API documentation of the same names)."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
@@ -53,7 +53,7 @@ class ChallengeAnswer:
 class _Cluster:
     core: Core
     # Known to this process only, and never stored: a challenge outlives neither it nor a minute.
-    challenge_secret: bytes
+    challenge_secret: bytes = field(repr=False)
 
     async def seal(self, request: Nothing, ctx: Context) -> Plan:
         # The answer must leave through the node that is still unsealed.
@@ -101,7 +101,7 @@ class _Cluster:
         return Plan(Answer(data={"config": {"index": storage.raft.applied_index, "servers": servers}}))
 
     async def remove_peer(self, request: RemovePeer, ctx: Context) -> Plan:
-        await self._raft().raft.remove_peer(request.server_id)
+        await self._raft().remove_peer(request.server_id)
         return Plan()
 
     async def challenge(self, request: Challenge, ctx: Context) -> Plan:

@@ -4,6 +4,7 @@ import binascii
 from base64 import b64decode
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote
 
 from engines.common.context import Context
 from engines.common.errors import InvalidRequest, NotFound
@@ -120,7 +121,7 @@ class _Policies:
             raise InvalidRequest("paths must be supplied")
         if len(paths) > _PATHS_MAX:
             raise InvalidRequest(f"at most {_PATHS_MAX} paths can be judged at once")
-        judged: dict[str, object] = {path: acl.capability_names(canonical_path(path.lstrip("/"))) for path in paths}
+        judged: dict[str, object] = {path: acl.capability_names(_as_requested(path)) for path in paths}
         if len(paths) == 1:
             judged["capabilities"] = judged[paths[0]]
         return Plan(Answer(data=judged, repeat_data=True))
@@ -135,6 +136,11 @@ def fold_path(path: str) -> str:
             except PolicyNameRefused:
                 return path  # the handler says what is wrong with it
     return path
+
+
+def _as_requested(path: str) -> str:
+    """The path as policy sees it in a request. Here it comes in JSON, where a percent sign is only that."""
+    return canonical_path(quote(path.lstrip("/")))
 
 
 def _unwrapped(text: str) -> str:

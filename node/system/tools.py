@@ -1,4 +1,4 @@
-"""sys/tools, sys/key-status and other small reads (API documentation of the same names)."""
+"""sys/tools and other small reads (API documentation of the same names)."""
 
 import hashlib
 from base64 import b64decode, b64encode
@@ -88,15 +88,6 @@ async def _hash(request: Hash, ctx: Context) -> Plan:
 class _Status:
     core: Core
 
-    async def key_status(self, request: Nothing, ctx: Context) -> Plan:
-        active = self.core.barrier.keyring.active
-        data = {
-            "term": active.term,
-            "install_time": rfc3339(active.installed_at_ms),
-            "encryptions": active.encryptions,
-        }
-        return Plan(Answer(data=data, repeat_data=True))
-
     async def version_history(self, request: Nothing, ctx: Context) -> Plan:
         info = {
             "build_date": BUILD_DATE,
@@ -117,13 +108,6 @@ def routes(core: Core) -> tuple[Route, ...]:
         *(
             Route(pattern=pattern, operation=Operation.UPDATE, request=Hash, handler=_hash, summary="Hash a value.")
             for pattern in ("tools/hash", "tools/hash/:name")
-        ),
-        Route(
-            pattern="key-status",
-            operation=Operation.READ,
-            request=Nothing,
-            handler=own.key_status,
-            summary="The barrier's active key.",
         ),
         Route(
             pattern="version-history",

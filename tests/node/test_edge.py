@@ -120,3 +120,16 @@ async def test_a_body_that_looks_like_a_list_request_is_kept(rig: Rig) -> None:
     assert await _status(reader) == 200
     writer.close()
     assert rig.seen[0].body == body
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+async def test_no_answer_tells_versions(rig: Rig, version: bytes) -> None:
+    """What runs here, and which version of it, is nobody's business before they have a token."""
+    reader, writer = await rig.connect()
+    writer.write(b"GET /v1/a HTTP/" + version + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/" + version + b" 200 ")
+    assert b"server:" not in answer.lower()
+    assert b"aiohttp" not in answer.lower()
+    writer.close()

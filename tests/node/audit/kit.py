@@ -7,16 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from node.config.load import load
-from node.core import Core, NodeIdentity
+from node.core import Core
 from node.initialize import InitRequest, initialize
 from node.request import WireRequest
 from node.response import Response
-from node.seal.registry import seal_from_stanza
-from node.sources import SystemSources
-from node.storage import InmemStorage
-from node.system.engine import node_engines
 from node.unseal import unseal
+from tests.node.cores import new_core
 
 ROOT: Final = "root-token-of-this-test"
 
@@ -60,18 +56,7 @@ class Asked:
 @asynccontextmanager
 async def active_node() -> AsyncIterator[Asked]:
     """A node with KV version 2 at secret/."""
-    config, sources = load([], {}, dev=True), SystemSources()
-    core = Core(
-        config=config,
-        storage=InmemStorage(),
-        seal=seal_from_stanza(config.seal, {}, sources.random),
-        sources=sources,
-        identity=NodeIdentity(
-            hostname="test", api_address="", cluster_address="", version="", started_at_ms=sources.now_ms()
-        ),
-        node_engine=node_engines,
-        on_failed=lambda reason: None,
-    )
+    core = new_core()
     result = await initialize(core, InitRequest(shares=1, threshold=1, kv_mount=True, root_token=ROOT))
     await unseal(core, result.shares[0].hex(), reset=False)
     await core.wait_active(30)
