@@ -11,7 +11,7 @@ from cluster.raft_settings import RaftSettings
 from cluster.raft_store import RaftStore
 from node.config.load import load
 from node.core import Core, NodeIdentity
-from node.dispatch import dispatch
+from node.dispatch import RateGate, dispatch
 from node.edge import Edge
 from node.seal.registry import seal_from_stanza
 from node.sources import SystemSources
@@ -51,7 +51,7 @@ async def raft_core(folder: Path, name: str) -> AsyncIterator[Core]:
     storage = RaftStorage(store, bind_host="127.0.0.1", bind_port=cluster_port, cluster_address=address)
     core = new_core(storage, api_port)
     listener = replace(core.config.listeners[0], address=f"127.0.0.1:{api_port}")
-    edge = Edge(listener, partial(dispatch, core, listener))
+    edge = Edge(listener, partial(dispatch, core, listener), RateGate(core))
     await edge.start(None)
     try:
         yield core
