@@ -194,6 +194,8 @@ def test_wrong_types_in_every_field_of_every_route(node: Node) -> None:
     seen: list[tuple[str, str, str, int, bytes]] = []
     for path, method, fields in walk(node):
         target = path.removeprefix("/").replace("{", "").replace("}", "")
+        if target.startswith("sys/quotas/"):
+            continue  # a limit that is written here would refuse all the rest; tests/node/quotas has them
         mime = {"Content-Type": "application/merge-patch+json"} if method == "PATCH" else {}
         bodies: list[Any] = [{name: value} for name in fields for value in WRONG] or [{"x": CANARY}]
         bodies += [dict.fromkeys(fields, value) for value in WRONG] if len(fields) > 1 else []
