@@ -30,7 +30,6 @@ from cluster.state_machine import SnapshotChunks, StateMachine
 from cluster.transport import Router
 from cluster.vote import Vote
 from tests.cluster.simulator.disk import MemoryDisk
-from tests.cluster.simulator.parts import SimJournal
 from tests.cluster.simulator.plan import Plan, plan
 
 
@@ -262,23 +261,6 @@ def _snapshot_one_too_far() -> Iterator[None]:
         yield
 
 
-def _any_term(self: Engine, index: int) -> int | None:
-    position = index - self.first_index
-    return int(self.log[position][2]) if 0 <= position < len(self.log) else None
-
-
-@contextmanager
-def _made_up_terms() -> Iterator[None]:
-    """The entry that is made up at the beginning of a log after a snapshot counts as a real one."""
-    original = SimJournal.reset_to
-
-    def reset(self: SimJournal, prev: Any, last: Any) -> None:
-        original(self, (prev[0], prev[1], last[2]), last)
-
-    with patch.object(Engine, "term_at", _any_term), patch.object(SimJournal, "reset_to", reset):
-        yield
-
-
 @contextmanager
 def _news_of_what_is_compacted() -> Iterator[None]:
     """News of a commit names an entry that is compacted away, with a term of 0."""
@@ -384,13 +366,6 @@ MUTANTS: Sequence[Mutant] = (
     Mutant("lease kept while handing over", 7, _keeps_lease_in_hand_over),
     Mutant("snapshot index one too high", 8, _snapshot_one_too_far),
     Mutant("found: news of what is compacted away", 8, _news_of_what_is_compacted),
-    Mutant(
-        "found: a made-up term counts as a real one",
-        8,
-        _made_up_terms,
-        3,
-        ("split", "isolate_leader", "crash", "delays"),
-    ),
     Mutant("log compacted before the state is durable", 8, _compacts_what_is_not_durable),
     Mutant("log replayed onto newer state", 8, _no_reset_of_the_log),
     Mutant("several membership changes at once", 9, _changes_at_once),

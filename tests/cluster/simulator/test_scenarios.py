@@ -18,6 +18,7 @@ from tests.cluster.simulator.plan import plan
 def play(scenario: Callable[[SimCluster], Awaitable[None]], nodes: int = 3) -> None:
     """Run a scenario on a cluster to which nothing happens by itself."""
     quiet = replace(plan(1, 0.0, nodes), lossy=False, clock_rates=(1.0, 1.0), sync_s=(0.0, 0.0), garbage_share=0.0)
+    quiet = replace(quiet, settings=replace(quiet.settings, trailing_logs=4), flush_s=0.2)
     cluster = SimCluster(quiet)
 
     async def run() -> None:
@@ -112,6 +113,30 @@ def test_what_was_read_before_the_leadership_does_not_pass_the_gate() -> None:
         other.store.require_lease(other.store.leading_term)
 
     play(scenario)
+
+
+def test_a_leader_that_took_a_snapshot_knows_what_it_does_not_know() -> None:
+    """Found by seed 72: what its log begins with is made up, and is no proof against a follower that has the entry."""
+
+    async def scenario(cluster: SimCluster) -> None:
+        first = await led(cluster)
+        late = cluster.nodes["n3"]
+        cut = {pair for other in cluster.nodes if other != "n3" for pair in (("n3", other), (other, "n3"))}
+        cluster.network.set_cut(cut, reset=True)
+        for number in range(40):
+            await write(cluster, first, b"%d" % number)
+        await asyncio.sleep(5)
+        first.crash()  # with all that there is, but for the next leader's first entry
+        second = await led(cluster)
+        await asyncio.sleep(5)
+        cluster.network.set_cut(set(), reset=False)
+        await cluster.until(lambda: late.store.applied_index == second.store.applied_index, 60, "it has a snapshot")
+        await second.store.transfer_leadership("n3")
+        await cluster.until(lambda: late.leads, 30, "it leads")
+        first.start()
+        await cluster.until(lambda: first.store.applied_index == late.store.applied_index, 60, "it has caught up")
+
+    play(scenario, nodes=5)
 
 
 def _peers(node: SimNode) -> list[str]:
