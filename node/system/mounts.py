@@ -287,7 +287,7 @@ class _Table:
                 f"cannot unmount '{path}'" if not self.prefix else "token credential backend cannot be disabled"
             )
         await unmount(self.node(), mounted.mount, self.key)
-        return Plan()
+        return Plan(is_committed=True)
 
     async def _put(self, ctx: Context, mount: Mount) -> Plan:
         seen = await ctx.view.get(self.key)
