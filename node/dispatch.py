@@ -13,7 +13,6 @@ from node.config.listeners import Listener
 from node.core import Core, guarded
 from node.cors import allowing, cors_config, refused_or_preflight
 from node.errors import AuditFailed, BadRequest, MethodNotAllowed, RateLimited
-from node.forwarded_for import with_client_address
 from node.local_api import local_handler
 from node.paths import canonical_path
 from node.quotas.verdict import ADMITTED, Verdict
@@ -55,11 +54,6 @@ async def _record(node: Unsealed, wire: WireRequest, error: RateLimited, request
 
 async def dispatch(core: Core, listener: Listener, wire: WireRequest) -> Response:
     """Answer a request that arrived at a listener. Never raises for what it holds."""
-    if listener.x_forwarded_for_authorized_addrs:
-        try:
-            wire = with_client_address(listener, wire)
-        except BadRequest as error:
-            return of_error(error)
     node = core.unsealed
     if "origin" in wire.headers and node is not None and not core.barrier.is_sealed:
         config = cors_config(node.opened)

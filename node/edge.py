@@ -18,7 +18,8 @@ from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
 from aiohttp.web_protocol import RequestHandler
 
 from node.config.listeners import Listener
-from node.errors import RequestTimedOut, RequestTooLarge, UploadInterrupted
+from node.errors import BadRequest, RequestTimedOut, RequestTooLarge, UploadInterrupted
+from node.forwarded_for import with_client_address
 from node.quick_response import HEADERS, web_response
 from node.quotas.verdict import Verdict
 from node.request import WireRequest
@@ -239,7 +240,12 @@ class Edge:
             client_address=address,
             client_port=port,
         )
-        verdict = self._gate.before_body(path, address)
+        if self.listener.x_forwarded_for_authorized_addrs:
+            try:
+                wire = with_client_address(self.listener, wire)
+            except BadRequest as error:
+                return of_error(error)
+        verdict = self._gate.before_body(path, wire.client_address)
         if verdict.refusal is not None:
             return await self._gate.refused(wire, verdict)
         if path in _STREAMED and method in ("POST", "PUT"):

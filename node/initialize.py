@@ -5,10 +5,12 @@ attempt would trip over, after it the keys that were handed out are the ones tha
 """
 
 import asyncio
+import logging
 from base64 import b64encode
 from dataclasses import dataclass, field
 from typing import Final
 
+from cluster.errors import ClusterError, NoLeader
 from cluster.inmem import InmemStore
 from cluster.store import Put as SealedPut
 from cluster.store import Write as SealedWrite
@@ -23,6 +25,7 @@ from node.keyring import Keyring
 from node.mounts import AUTH_KEY, MOUNTS_KEY, Mount, encode_mounts, identity_mount, new_mount
 from node.policies import policy_put
 from node.policy.builtin import DEFAULT_POLICY_TEXT
+from node.seal import Seal
 from node.seal.shamir import ShamirSeal
 from node.seal_state import (
     AUTHORITY_KEY,
@@ -42,6 +45,8 @@ from node.tokens.model import ROOT, TokenSpec, Ttls
 from node.tokens.token_store import TokenStore
 from node.unsealed import SALT_KEY
 from node.view import MountView, OpenedStore
+
+logger = logging.getLogger(__name__)
 
 LEAD_TIMEOUT_S: Final = 30.0  # a cluster of one elects itself in two seconds, on a busy machine in a few more
 
@@ -106,9 +111,7 @@ async def _initialize(core: Core, request: InitRequest) -> InitResult:
     random = core.sources.random
     root_key, share_key = random(KEY_BYTES), random(KEY_BYTES)
     seal = core.seal
-    if isinstance(seal, ShamirSeal):
-        seal.use(share_key)
-    sealed_root_key = await seal.wrap(root_key)
+    sealed_root_key = await _sealed(seal, root_key, share_key)
     keyring = Keyring.created(random(KEY_BYTES), core.sources.now_ms())
     info = ClusterInfo(name=core.config.cluster_name or f"vault-cluster-{random(4).hex()}", id=new_uuid(core.sources))
     authority = await asyncio.to_thread(new_authority, info.id)
@@ -137,17 +140,33 @@ async def _initialize(core: Core, request: InitRequest) -> InitResult:
     finally:
         await core.storage.stop()
     if seal.is_auto:
-        await core.unseal_with(root_key)
-    elif isinstance(seal, ShamirSeal):
-        seal.forget()
+        try:
+            await core.unseal_with(root_key)
+        except ClusterError as error:
+            # The cluster is initialised, and this answer is the only copy of its root token and recovery keys.
+            logger.error("initialised, but not unsealed; start this node again: %s", error)
     shares = split(share_key, request.shares, request.threshold, random)
     return InitResult(shares=tuple(shares), root_token=root_token, is_auto=seal.is_auto)
 
 
+async def _sealed(seal: Seal, root_key: bytes, share_key: bytes) -> bytes:
+    """The root key as the seal seals it. A Shamir seal knows the key of the shares for just as long."""
+    if not isinstance(seal, ShamirSeal):
+        return await seal.wrap(root_key)
+    seal.use(share_key)
+    try:
+        return await seal.wrap(root_key)
+    finally:
+        seal.forget()
+
+
 async def _lead(core: Core) -> None:
-    async with asyncio.timeout(LEAD_TIMEOUT_S):
-        while not core.storage.is_active:
-            await core.next_change()
+    try:
+        async with asyncio.timeout(LEAD_TIMEOUT_S):
+            while not core.storage.is_active:
+                await core.next_change()
+    except TimeoutError:
+        raise NoLeader("this node did not become active in time; nothing was initialised, try again") from None
 
 
 def _first_records(core: Core, barrier: Barrier, request: InitRequest) -> tuple[str, list[Put]]:

@@ -102,7 +102,7 @@ class _Cluster:
 
     async def remove_peer(self, request: RemovePeer, ctx: Context) -> Plan:
         await self._raft().remove_peer(request.server_id)
-        return Plan()
+        return Plan(is_committed=True)
 
     async def challenge(self, request: Challenge, ctx: Context) -> Plan:
         self._raft()

@@ -11,7 +11,7 @@ from engines.common.plan import Answer, Plan
 from node.core import Core
 from node.mounts import Mount
 from node.policy import Acl, capability_names
-from node.system.mounts import described
+from node.system.mount_settings import described
 from node.version import API_VERSION, VERSION
 
 

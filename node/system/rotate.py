@@ -43,7 +43,7 @@ class _Rotation:
     async def rotate(self, request: Nothing, ctx: Context) -> Plan:
         core = self.core
         await rotate_keyring(core.storage.store, core.barrier, self._root_key(), core.sources)
-        return Plan()
+        return Plan(is_committed=True)
 
     async def read_config(self, request: Nothing, ctx: Context) -> Plan:
         rotation = self.core.barrier.keyring.rotation
@@ -58,7 +58,7 @@ class _Rotation:
         core = self.core
         change = _changed(request)
         await change_keyring(core.storage.store, core.barrier, self._root_key(), core.sources.random, change)
-        return Plan()
+        return Plan(is_committed=True)
 
     async def key_status(self, request: Nothing, ctx: Context) -> Plan:
         active = self.core.barrier.keyring.active

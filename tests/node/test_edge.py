@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from ipaddress import ip_network
 
 import pytest
 
@@ -133,3 +135,18 @@ async def test_no_answer_tells_versions(rig: Rig, version: bytes) -> None:
     assert b"server:" not in answer.lower()
     assert b"aiohttp" not in answer.lower()
     writer.close()
+
+
+async def test_a_trusted_proxy_says_who_sends() -> None:
+    """The address that rate limits, tokens and audit see is the client's, and a request that lacks it is refused."""
+    rig = Rig()
+    trusting = replace(rig.edge.listener, x_forwarded_for_authorized_addrs=(ip_network("127.0.0.0/8"),))
+    rig.edge = Edge(trusting, rig._handle, _OpenGate())
+    await rig.edge.start(None)
+    reader, writer = await rig.connect()
+    for header, status in ((b"X-Forwarded-For: 192.0.2.9\r\n", 200), (b"", 400)):
+        writer.write(b"GET /v1/a HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n")
+        assert await _status(reader) == status
+    writer.close()
+    await rig.edge.stop()
+    assert [wire.client_address for wire in rig.seen] == ["192.0.2.9"]

@@ -14,8 +14,9 @@ from node.errors import JoinRefused
 from node.initialize import InitRequest, initialize
 from node.join import begin_join
 from node.join_target import JoinTarget
+from node.seal.static import StaticSeal
 from node.storage import RaftStorage
-from node.unseal import unseal
+from node.unseal import join_by_itself, unseal
 from tests.node.audit.kit import ROOT, Asked, body_of
 from tests.node.cores import raft_core
 
@@ -107,5 +108,27 @@ async def test_a_share_of_another_cluster_joins_nothing(tmp_path: Path) -> None:
         assert joiner.is_sealed
         await unseal(joiner, share, reset=False)
         await until(lambda: not joiner.barrier.is_sealed)
+        await until(lambda: names(leader) == ["n1", "n2"])  # it has the log before it has its vote
+        removed = await Asked(leader).call("POST", "sys/storage/raft/remove-peer", {"server_id": "n2"})
+        assert removed.status == 204
+
+
+async def test_a_seal_that_does_not_open_the_root_key_is_no_join(tmp_path: Path) -> None:
+    """With auto-unseal and another cluster's key the join is refused, and the node is free to join elsewhere."""
+    async with raft_core(tmp_path / "n1", "n1") as leader, raft_core(tmp_path / "n2", "n2") as joiner:
+        for core, key in ((leader, bytes(32)), (joiner, bytes([1]) * 32)):
+            core.seal = StaticSeal("static", b"1", {b"1": key}, core.sources.random)
+        await initialize(leader, InitRequest(shares=1, threshold=1, root_token=ROOT))
+        await leader.wait_active(30)
+        await begin_join(joiner, target_of(leader))
+        with pytest.raises(JoinRefused):
+            await join_by_itself(joiner)
+        assert joiner.pending_join is None
+        assert not joiner.is_initialized
+        joiner.seal = leader.seal
+        await begin_join(joiner, target_of(leader))
+        await join_by_itself(joiner)
+        await until(lambda: not joiner.barrier.is_sealed)
+        await until(lambda: names(leader) == ["n1", "n2"])  # it has the log before it has its vote
         removed = await Asked(leader).call("POST", "sys/storage/raft/remove-peer", {"server_id": "n2"})
         assert removed.status == 204

@@ -146,3 +146,15 @@ async def test_a_keyring_of_another_cluster_seals_the_node() -> None:
         async with asyncio.timeout(10):
             while not core.is_sealed:
                 await asyncio.sleep(0)
+
+
+async def test_a_rotation_is_made_once_though_the_leader_falls_behind_it() -> None:
+    """Its own commit is the proof that the answer needs: asked again elsewhere, it would be made twice."""
+
+    def refuses(_since: int | None = None) -> None:
+        raise NoLeader("this node cannot reach a majority of the cluster")
+
+    async with active_node() as node:
+        with patch.object(node.core.storage.store, "require_lease", refuses):
+            assert (await node.call("POST", "sys/rotate")).status == 204
+        assert stored(node.core).active_term == 2
