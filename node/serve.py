@@ -163,20 +163,20 @@ async def _route(
     try:
         match = mounted.engine.table.match(request.operation, below)
     except (Unsupported, UnsupportedPath):
-        _require_allowed(node, who, request)
+        _require_allowed(node, who, request, typed)
         raise
     route = match.route
     if route.unauthenticated:
         return match, match.decode(request.body), context, request.operation
     _require_token(who)
+    operation = request.operation
     try:
         decoded = match.decode(request.body)
-    except InvalidRequest:
-        _require_allowed(node, who, request)
+        if operation is Operation.UPDATE and route.exists is not None and not who.acl.is_root:
+            operation = Operation.UPDATE if await route.exists(decoded, context) else Operation.CREATE
+    except EngineError:
+        _require_allowed(node, who, request, typed)
         raise
-    operation = request.operation
-    if operation is Operation.UPDATE and route.exists is not None and not who.acl.is_root:
-        operation = Operation.UPDATE if await route.exists(decoded, context) else Operation.CREATE
     decision = node.require(who, request, operation, sudo=route.sudo)
     if typed.path != request.path:
         node.require(who, typed, operation, sudo=route.sudo)
@@ -309,13 +309,14 @@ def _require_token(who: Identified) -> None:
         raise PermissionDenied
 
 
-def _require_allowed(node: Unsealed, who: Identified, request: Request) -> None:
-    """For a request that will be refused anyway: with a right on the path, the caller may learn why."""
+def _require_allowed(node: Unsealed, who: Identified, *spellings: Request) -> None:
+    """For a request that will be refused anyway: with a right on each spelling, the caller may learn why."""
     _require_token(who)
-    if request.operation is Operation.UPDATE:
-        try:
-            node.require(who, request, Operation.CREATE)
-        except PermissionDenied:
-            node.require(who, request, Operation.UPDATE)
-    else:
-        node.require(who, request, request.operation)
+    for request in spellings:
+        if request.operation is Operation.UPDATE:
+            try:
+                node.require(who, request, Operation.CREATE)
+            except PermissionDenied:
+                node.require(who, request, Operation.UPDATE)
+        else:
+            node.require(who, request, request.operation)

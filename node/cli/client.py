@@ -58,6 +58,15 @@ class Client:
         """Leave the wrap header off from now on."""
         self._wrap = False
 
+    @contextmanager
+    def unwrapped(self) -> Iterator[None]:
+        """Leave the wrap header off: what a command asks for itself is not what its user wants wrapped."""
+        before, self._wrap = self._wrap, False
+        try:
+            yield
+        finally:
+            self._wrap = before
+
     def read(self, path: str, query: Query | None = None) -> Secret | None:
         """GET; None when nothing is there. A deleted kv version is a 404 that still holds data."""
         return self._logical("GET", path, None, query, empty_on_404=True)

@@ -36,7 +36,8 @@ def locate(call: Call) -> KvPath:
     asked = named or argument
     with doing("Error making preflight request"):
         try:
-            answer = call.client.plain("GET", f"sys/internal/ui/mounts/{asked}", dry=False)
+            with call.client.unwrapped():
+                answer = call.client.plain("GET", f"sys/internal/ui/mounts/{asked}", dry=False)
         except ApiError as error:
             if error.status != 404:
                 raise

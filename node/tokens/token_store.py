@@ -14,7 +14,7 @@ from typing import Final
 
 from engines.common.cidrs import is_within
 from engines.common.context import Sources, View
-from engines.common.crypto import hmac_sha256
+from engines.common.crypto import KeyedHmac
 from engines.common.errors import InvalidRequest, PermissionDenied
 from engines.common.plan import Check, Delete, Put, Write
 from node.errors import BarrierDamaged
@@ -53,7 +53,7 @@ class TokenStore:
         self.view = view
         self.sources = sources
         self.ttls_of = ttls_of
-        self._salt = salt
+        self._salted = KeyedHmac(salt)
         self._sealer = sealer
         self._named = lru_cache(_REMEMBERED)(self._names_of)
         self._opened: dict[str, SeenToken] = {}
@@ -67,12 +67,12 @@ class TokenStore:
 
     def _names_of(self, token: str) -> tuple[str, str]:
         # What comes in a header may hold any code point, so encoding must not fail.
-        digest = hmac_sha256(self._salt, token.encode("utf-8", "surrogatepass")).hex()
+        digest = self._salted.digest(token.encode("utf-8", "surrogatepass")).hex()
         return digest, store.record_key(digest)
 
     def accessor_hmac(self, accessor: str) -> str:
         """The HMAC that names an accessor in the index; never that of a token of the same text."""
-        return hmac_sha256(self._salt, b"accessor\0" + accessor.encode("utf-8", "surrogatepass")).hex()
+        return self._salted.digest(b"accessor\0" + accessor.encode("utf-8", "surrogatepass")).hex()
 
     async def lookup(self, token: str) -> SeenToken | None:
         """The token as stored, whether or not it is still usable; None if there is none."""

@@ -8,6 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from node.errors import BadRequest
+from node.paths import canonical_path
+from tests.node.policy.model import Rules, allows
 from tests.processes.cluster import Node, dev_server
 from tests.processes.routes import walk
 from tests.processes.wire import ask, head
@@ -122,6 +125,78 @@ def test_random_fields(node: Node, routes: list[tuple[str, str, list[str]]], dat
     given_body = None if method in ("GET", "DELETE") else body or {}
     reply = node.call(method, target, given_body, token="root", headers=mime)
     assert reply.status < 500, reply
+
+
+# What a token may do in the next test, in the words of tests/node/policy/model.py.
+_ALL: Final = frozenset({"create", "read", "update", "patch", "delete", "list"})
+_RULES: Final[Rules] = (
+    ("secret/data/open/*", _ALL),
+    ("secret/data/open/shut", frozenset({"deny"})),
+    ("secret/metadata/open/+", frozenset({"list", "read"})),
+    ("sys/+/acl/open*", frozenset({"read", "update"})),
+    ("sys/mounts", frozenset({"read"})),
+    ("v1/*", frozenset({"read"})),
+    ("v1/a/*", frozenset({"deny"})),
+)
+_OPERATIONS: Final = {"GET": ("read",), "LIST": ("list",), "PATCH": ("patch",), "DELETE": ("delete",)}
+# Served without a token, so no policy is asked.
+_OPEN: Final = ("sys/health", "sys/seal-", "sys/leader", "sys/init", "sys/internal/", "sys/wrapping/", "auth/")
+policed = st.sampled_from(
+    (
+        *("secret", "data", "metadata", "open", "shut", "a", "b", "sys", "policies", "acl", "mounts", "v1", "config"),
+        *("..", ".", "", "OPEN", "Shut", "open%20", "%6fpen", "open%2fshut", "open%00", "cubbyhole", "identity"),
+    )
+)
+policed_paths = st.builds(
+    "/".join,
+    st.tuples(st.sampled_from(("secret/data", "secret/metadata", "sys/policies/acl", "sys", "v1"))).flatmap(
+        lambda first: st.lists(policed, max_size=3).map(lambda rest: [*first, *rest])
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def limited(node: Node) -> str:
+    """A token that may do what _RULES say and nothing else."""
+    rules = (f'path "{path}" {{ capabilities = {json.dumps(sorted(names))} }}' for path, names in _RULES)
+    node.call("POST", "sys/policies/acl/limited", {"policy": "\n".join(rules)}, token="root")
+    for path in ("open/a", "open/shut", "shut", "a"):
+        node.call("POST", f"secret/data/{path}", {"data": {"a": 1}}, token="root")
+        node.call("POST", f"v1/{path}", {"a": 1}, token="root")
+    body = {"policies": ["limited"], "no_default_policy": True, "ttl": "1h"}
+    token: str = node.call("POST", "auth/token/create", body, token="root").json["auth"]["client_token"]
+    return token
+
+
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(path=policed_paths, method=st.sampled_from(("GET", "LIST", "POST", "PUT", "PATCH", "DELETE")))
+def test_no_path_is_reached_without_its_policy(node: Node, limited: str, path: str, method: str) -> None:
+    """Whatever is served was allowed by a slow model of the policy; all else is "permission denied" and no more."""
+    mime = {"Content-Type": "application/merge-patch+json"} if method == "PATCH" else {}
+    body = None if method in ("GET", "LIST", "DELETE") else {"data": {"a": 2}, "policy": ""}
+    reply = node.call(method, path, body, token=limited, headers=mime)
+    assert reply.status < 500, reply
+    try:
+        meant = canonical_path(path)
+    except BadRequest:
+        assert reply.status == 400, (path, reply)
+        return
+    operations = _OPERATIONS.get(method, ("create", "update"))
+    if meant.startswith(_OPEN) or any(allows([_RULES], operation, meant) for operation in operations):
+        return
+    if reply.status == 400:  # the one thing that is told before policy: no path that ends in "/" can be written to
+        assert path.endswith("/") and reply.json == {"errors": ["cannot write to a path ending in '/'"]}, (path, reply)
+    else:
+        assert (reply.status, reply.json) == (403, {"errors": ["permission denied"]}), (method, path, reply)
+
+
+def test_what_was_denied_is_as_it_was(node: Node) -> None:
+    """Nor was anything changed that the token may not change."""
+    for path in ("open/shut", "shut", "a"):
+        assert node.call("GET", f"secret/data/{path}", token="root").json["data"]["data"] == {"a": 1}
+    for path in ("open/a", "open/shut", "shut", "a"):
+        assert node.call("GET", f"v1/{path}", token="root").json["data"] == {"a": 1}
+    assert node.call("GET", "sys/policies/acl/default", token="root").status == 200
 
 
 def test_nothing_was_logged_as_a_bug(node: Node) -> None:

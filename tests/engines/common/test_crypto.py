@@ -2,7 +2,7 @@
 
 import pytest
 
-from engines.common.crypto import Aead, NotAuthentic, equal, hkdf_sha256, hmac_sha256, sha256
+from engines.common.crypto import Aead, KeyedHmac, NotAuthentic, equal, hkdf_sha256, hmac_sha256, sha256
 
 
 def test_aes_256_gcm_vector() -> None:
@@ -23,6 +23,14 @@ def test_aes_256_gcm_vector() -> None:
     assert cipher.open(nonce, sealed, aad) == plaintext
     with pytest.raises(NotAuthentic):
         cipher.open(nonce, sealed, aad + b"x")
+
+
+@pytest.mark.parametrize("size", [0, 1, 32, 64])
+def test_a_remembered_key_gives_the_same_hmac(size: int) -> None:
+    """KeyedHmac is hmac_sha256, also when asked again."""
+    keyed = KeyedHmac(b"k" * size)
+    for data in (b"", b"a", b"a" * 200, b"a"):
+        assert keyed.digest(data) == hmac_sha256(b"k" * size, data)
 
 
 def test_hmac_and_hash_vectors() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.node.cli.conftest import FakeNode, Terminal
+from tests.node.cli.conftest import FakeNode, Terminal, envelope
 
 WRITTEN = {
     "created_time": "2026-01-02T03:04:05.678901Z",
@@ -68,6 +68,14 @@ def test_get_asks_for_a_version(kv2: FakeNode, sr: Terminal) -> None:
     kv2.data("GET secret/data/app/db", {"data": VALUE, "metadata": WRITTEN})
     assert sr("kv", "get", "-mount=secret", "-version=1", "app/db").code == 0
     assert kv2.last.query == {"version": "1"}
+
+
+def test_get_wrapped(kv2: FakeNode, sr: Terminal) -> None:
+    """With -wrap-ttl the value is wrapped, and not what the command asks before it to find the mount."""
+    kv2.on("GET secret/data/app/db", envelope(None, wrap_info={"token": "hvs.w"}))
+    assert sr("kv", "get", "-wrap-ttl=60s", "-field=wrapping_token", "secret/app/db").out == "hvs.w"
+    asks = [one.headers.get("X-Vault-Wrap-TTL") for one in kv2.received]
+    assert asks == [None, "1m0s"]
 
 
 def test_get_of_nothing(kv2: FakeNode, sr: Terminal) -> None:
