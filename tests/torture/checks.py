@@ -15,6 +15,8 @@ from tests.torture.nodes import Bench, TortureNode
 
 WRITE_WITHIN_S = 10.0
 EQUAL_WITHIN_S = 30.0
+READERS = 4
+SNAPSHOT_SENT = "it gets a snapshot of index"
 
 
 def linearizable(history: History, folder: Path) -> list[str]:
@@ -50,6 +52,57 @@ def read_every_key(bench: Bench, history: History) -> None:
             )
             history.add(ask(connection, asked))
         connection.close()
+
+
+def every_version(bench: Bench, history: History) -> list[str]:
+    """C3: each version of each key is a write that was told so, or one of unknown outcome; none is there twice."""
+    by_key = history.by_key()
+    keys = sorted(by_key)
+    leader = bench.wait_leader()
+
+    def wrong_in(share: int) -> list[str]:
+        connection = Connection(leader.host, leader.api_port, bench.cluster.root_token)
+        wrong = [each for key in keys[share::READERS] for each in misplaced(by_key[key], _versions(connection, key))]
+        connection.close()
+        return wrong
+
+    with ThreadPoolExecutor(READERS) as pool:
+        return [each for part in pool.map(wrong_in, range(READERS)) for each in part]
+
+
+def misplaced(operations: Sequence[Operation], versions: Mapping[int, str | None]) -> list[str]:
+    """What C3 finds wrong with one key. `versions` are the values stored; None for one that was deleted."""
+    writes = {o.value: o for o in operations if o.kind in (Kind.PUT, Kind.CAS)}
+    wrong = []
+    seen: dict[str, int] = {}
+    for version, value in sorted(versions.items()):
+        if value is None:
+            continue
+        write = writes.get(value)
+        if value in seen:
+            wrong.append(f"C3: {value} is version {seen[value]} and version {version}")
+        elif write is None:
+            wrong.append(f"C3: nobody wrote {value}, which is version {version}")
+        elif write.outcome not in (Outcome.OK, Outcome.UNKNOWN):
+            wrong.append(f"C3: {value} is version {version}, and its client was told: {write.outcome}")
+        seen[value] = version
+    for write in writes.values():
+        if write.outcome is Outcome.OK and versions.get(write.version, "nothing") not in (None, write.value):
+            found = versions.get(write.version, "nothing")
+            wrong.append(f"C3: {write.key} has {found} where {write.value} was acknowledged as {write.version}")
+    return wrong
+
+
+def _versions(connection: Connection, key: str) -> dict[int, str | None]:
+    status, body = connection.call("GET", f"secret/metadata/{key}")
+    if status == 404:
+        return {}
+    found: dict[int, str | None] = {}
+    for number in body["data"]["versions"]:
+        status, answer = connection.call("GET", f"secret/data/{key}?version={number}")
+        assert status in (200, 404), f"{key} version {number}: {status} {answer}"
+        found[int(number)] = answer["data"]["data"]["value"] if status == 200 else None
+    return found
 
 
 def set_values(bench: Bench, clients: Clients) -> list[str]:

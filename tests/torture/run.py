@@ -110,6 +110,7 @@ def _check(made: Bench, clients: Clients, folder: Path, report: Report, say: Cal
     start_ended(made)
     report.violations += checks.recovered(made)[2]
     checks.read_every_key(made, clients.history)
+    report.violations += checks.every_version(made, clients.history)
     report.violations += checks.set_values(made, clients)
     report.violations += checks.stop_all(made)
     report.violations += checks.replicas(made.nodes, clients)
@@ -117,6 +118,7 @@ def _check(made: Bench, clients: Clients, folder: Path, report: Report, say: Cal
     report.violations += checks.linearizable(clients.history, folder)
     report.violations += [f"C8: {each}" for each in clients.overspent]
     report.violations += [f"an answer that nobody should get: {each}" for each in clients.history.unexpected()]
+    report.snapshots = sum(node.log.count(checks.SNAPSHOT_SENT) for node in made.nodes)
     report.operations = dict(clients.history.counts)
     report.keys = len(clients.history.by_key())
     report.set_acknowledged, report.set_attempted = len(clients.acknowledged), len(clients.attempted)
