@@ -168,15 +168,23 @@ def logs(nodes: Sequence[TortureNode]) -> list[str]:
     return wrong
 
 
-def recovered(bench: Bench) -> tuple[float, float, list[str]]:
-    """C9: seconds until a write is acknowledged and until all nodes have applied it, and whether that took too long."""
+def recovered(bench: Bench, revive: Callable[[], None]) -> tuple[float, float, list[str]]:
+    """C9: seconds until a write is acknowledged and until all nodes have applied it, and whether that took too long.
+
+    `revive` starts what has ended: a node that still was on its way to its end when the fault was over.
+    """
+
+    def all_applied() -> bool:
+        revive()
+        return all(_applied(node) >= index > 0 for node in bench.nodes)
+
     began_s = time.monotonic()
     wrong = []
     write_s = _seconds_until(began_s, EQUAL_WITHIN_S, lambda: _writes(bench))
     if write_s > WRITE_WITHIN_S:
         wrong.append(f"C9: after healing a write took {write_s} s, not {WRITE_WITHIN_S:.0f}")
     index = max((_applied(node) for node in bench.nodes), default=0)
-    equal_s = _seconds_until(began_s, 2 * EQUAL_WITHIN_S, lambda: all(_applied(n) >= index > 0 for n in bench.nodes))
+    equal_s = _seconds_until(began_s, 2 * EQUAL_WITHIN_S, all_applied)
     if equal_s > EQUAL_WITHIN_S:
         wrong.append(f"C9: after healing the nodes were equal after {equal_s} s, not {EQUAL_WITHIN_S:.0f}")
     return write_s, equal_s, wrong

@@ -92,7 +92,7 @@ def _inject(made: Bench, rng: random.Random, chosen: Sequence[Fault], began_s: f
     except AssertionError as error:
         report.violations.append(f"{name}: {error}")
     lasted_s = time.monotonic() - at_s
-    write_s, equal_s, wrong = checks.recovered(made)
+    write_s, equal_s, wrong = checks.recovered(made, lambda: start_ended(made))
     report.violations += [f"{violation} ({name} at {at_s - began_s:.1f} s)" for violation in wrong]
     start_ended(made)
     if not any(fault.stops_nodes for fault in chosen):
@@ -108,7 +108,7 @@ def _inject(made: Bench, rng: random.Random, chosen: Sequence[Fault], began_s: f
 def _check(made: Bench, clients: Clients, folder: Path, report: Report, say: Callable[[str], None]) -> None:
     say("checking")
     start_ended(made)
-    report.violations += checks.recovered(made)[2]
+    report.violations += checks.recovered(made, lambda: start_ended(made))[2]
     checks.read_every_key(made, clients.history)
     report.violations += checks.every_version(made, clients.history)
     report.violations += checks.set_values(made, clients)
