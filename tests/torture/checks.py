@@ -4,11 +4,13 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 from cluster.state import State
 from tests.processes.writers import differing
-from tests.torture.clients import Clients, Connection, ask
+from tests.torture.clients import Clients, Connection, NotSent, ask
 from tests.torture.history import History, Kind, Operation, Outcome
 from tests.torture.linearizable import Undecided, is_linearizable
 from tests.torture.nodes import Bench, TortureNode
@@ -94,15 +96,28 @@ def misplaced(operations: Sequence[Operation], versions: Mapping[int, str | None
 
 
 def _versions(connection: Connection, key: str) -> dict[int, str | None]:
-    status, body = connection.call("GET", f"secret/metadata/{key}")
+    status, body = _answered(connection, f"secret/metadata/{key}")
     if status == 404:
         return {}
     found: dict[int, str | None] = {}
     for number in body["data"]["versions"]:
-        status, answer = connection.call("GET", f"secret/data/{key}?version={number}")
-        assert status in (200, 404), f"{key} version {number}: {status} {answer}"
+        status, answer = _answered(connection, f"secret/data/{key}?version={number}")
         found[int(number)] = answer["data"]["data"]["value"] if status == 200 else None
     return found
+
+
+def _answered(connection: Connection, path: str) -> tuple[int, Any]:
+    """The answer to a read, there or not there. After the last fault there must be one."""
+    deadline = time.monotonic() + EQUAL_WITHIN_S
+    while True:
+        try:
+            status, body = connection.call("GET", path)
+        except (NotSent, OSError, HTTPException) as error:
+            status, body = 0, error
+        if status in (200, 404):
+            return status, body
+        assert time.monotonic() < deadline, f"reading {path} when all is whole gives {status} {body}"
+        time.sleep(0.1)
 
 
 def set_values(bench: Bench, clients: Clients) -> list[str]:
@@ -114,8 +129,8 @@ def set_values(bench: Bench, clients: Clients) -> list[str]:
         connection = Connection(nodes[share].host, nodes[share].api_port, bench.cluster.root_token)
         found = {}
         for name in names[share :: len(nodes)]:
-            status, body = connection.call("GET", f"secret/data/{name}")
-            found[name] = body["data"]["data"]["value"] if status == 200 else None if status == 404 else f"{status}"
+            status, body = _answered(connection, f"secret/data/{name}")
+            found[name] = body["data"]["data"]["value"] if status == 200 else None
         connection.close()
         return found
 
