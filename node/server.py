@@ -130,7 +130,7 @@ async def _serve(config: Config, options: ServerOptions) -> int:
         for task in background:
             task.cancel()
     finally:
-        await _stop(core, edges)
+        await _stop(core, edges, has_failed=bool(failures))
         if has_pid_file:  # and not that of the server whose port this one wanted
             Path(config.pid_file).unlink(missing_ok=True)
     if failures:
@@ -151,9 +151,12 @@ async def _listen(edge: Edge, tls: ssl.SSLContext | None) -> None:
         ) from None
 
 
-async def _stop(core: Core, edges: Sequence[Edge]) -> None:
+async def _stop(core: Core, edges: Sequence[Edge], *, has_failed: bool) -> None:
     """Hand over leadership, let requests end, leave the cluster, close the files."""
     storage = core.storage
+    if has_failed:
+        # Requests that wait for a leader would wait for one that this node will not hear of; their clients have others.
+        await core.seal_now()
     if isinstance(storage, RaftStorage) and core.is_active:
         with contextlib.suppress(ClusterError, TimeoutError):
             async with asyncio.timeout(3):

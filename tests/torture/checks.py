@@ -4,17 +4,21 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 from cluster.state import State
 from tests.processes.writers import differing
-from tests.torture.clients import Clients, Connection, ask
+from tests.torture.clients import Clients, Connection, NotSent, ask
 from tests.torture.history import History, Kind, Operation, Outcome
 from tests.torture.linearizable import Undecided, is_linearizable
 from tests.torture.nodes import Bench, TortureNode
 
 WRITE_WITHIN_S = 10.0
 EQUAL_WITHIN_S = 30.0
+READERS = 4
+SNAPSHOT_SENT = "it gets a snapshot of index"
 
 
 def linearizable(history: History, folder: Path) -> list[str]:
@@ -52,6 +56,70 @@ def read_every_key(bench: Bench, history: History) -> None:
         connection.close()
 
 
+def every_version(bench: Bench, history: History) -> list[str]:
+    """C3: each version of each key is a write that was told so, or one of unknown outcome; none is there twice."""
+    by_key = history.by_key()
+    keys = sorted(by_key)
+    leader = bench.wait_leader()
+
+    def wrong_in(share: int) -> list[str]:
+        connection = Connection(leader.host, leader.api_port, bench.cluster.root_token)
+        wrong = [each for key in keys[share::READERS] for each in misplaced(by_key[key], _versions(connection, key))]
+        connection.close()
+        return wrong
+
+    with ThreadPoolExecutor(READERS) as pool:
+        return [each for part in pool.map(wrong_in, range(READERS)) for each in part]
+
+
+def misplaced(operations: Sequence[Operation], versions: Mapping[int, str | None]) -> list[str]:
+    """What C3 finds wrong with one key. `versions` are the values stored; None for one that was deleted."""
+    writes = {o.value: o for o in operations if o.kind in (Kind.PUT, Kind.CAS)}
+    wrong = []
+    seen: dict[str, int] = {}
+    for version, value in sorted(versions.items()):
+        if value is None:
+            continue
+        write = writes.get(value)
+        if value in seen:
+            wrong.append(f"C3: {value} is version {seen[value]} and version {version}")
+        elif write is None:
+            wrong.append(f"C3: nobody wrote {value}, which is version {version}")
+        elif write.outcome not in (Outcome.OK, Outcome.UNKNOWN):
+            wrong.append(f"C3: {value} is version {version}, and its client was told: {write.outcome}")
+        seen[value] = version
+    for write in writes.values():
+        if write.outcome is Outcome.OK and versions.get(write.version, "nothing") not in (None, write.value):
+            found = versions.get(write.version, "nothing")
+            wrong.append(f"C3: {write.key} has {found} where {write.value} was acknowledged as {write.version}")
+    return wrong
+
+
+def _versions(connection: Connection, key: str) -> dict[int, str | None]:
+    status, body = _answered(connection, f"secret/metadata/{key}")
+    if status == 404:
+        return {}
+    found: dict[int, str | None] = {}
+    for number in body["data"]["versions"]:
+        status, answer = _answered(connection, f"secret/data/{key}?version={number}")
+        found[int(number)] = answer["data"]["data"]["value"] if status == 200 else None
+    return found
+
+
+def _answered(connection: Connection, path: str) -> tuple[int, Any]:
+    """The answer to a read, there or not there. After the last fault there must be one."""
+    deadline = time.monotonic() + EQUAL_WITHIN_S
+    while True:
+        try:
+            status, body = connection.call("GET", path)
+        except (NotSent, OSError, HTTPException) as error:
+            status, body = 0, error
+        if status in (200, 404):
+            return status, body
+        assert time.monotonic() < deadline, f"reading {path} when all is whole gives {status} {body}"
+        time.sleep(0.1)
+
+
 def set_values(bench: Bench, clients: Clients) -> list[str]:
     """C2, values: every acknowledged unique key reads back, and no other value than the one that was written."""
     nodes = bench.nodes
@@ -61,8 +129,8 @@ def set_values(bench: Bench, clients: Clients) -> list[str]:
         connection = Connection(nodes[share].host, nodes[share].api_port, bench.cluster.root_token)
         found = {}
         for name in names[share :: len(nodes)]:
-            status, body = connection.call("GET", f"secret/data/{name}")
-            found[name] = body["data"]["data"]["value"] if status == 200 else None if status == 404 else f"{status}"
+            status, body = _answered(connection, f"secret/data/{name}")
+            found[name] = body["data"]["data"]["value"] if status == 200 else None
         connection.close()
         return found
 
@@ -115,15 +183,23 @@ def logs(nodes: Sequence[TortureNode]) -> list[str]:
     return wrong
 
 
-def recovered(bench: Bench) -> tuple[float, float, list[str]]:
-    """C9: seconds until a write is acknowledged and until all nodes have applied it, and whether that took too long."""
+def recovered(bench: Bench, revive: Callable[[], None]) -> tuple[float, float, list[str]]:
+    """C9: seconds until a write is acknowledged and until all nodes have applied it, and whether that took too long.
+
+    `revive` starts what has ended: a node that still was on its way to its end when the fault was over.
+    """
+
+    def all_applied() -> bool:
+        revive()
+        return all(_applied(node) >= index > 0 for node in bench.nodes)
+
     began_s = time.monotonic()
     wrong = []
     write_s = _seconds_until(began_s, EQUAL_WITHIN_S, lambda: _writes(bench))
     if write_s > WRITE_WITHIN_S:
         wrong.append(f"C9: after healing a write took {write_s} s, not {WRITE_WITHIN_S:.0f}")
     index = max((_applied(node) for node in bench.nodes), default=0)
-    equal_s = _seconds_until(began_s, 2 * EQUAL_WITHIN_S, lambda: all(_applied(n) >= index > 0 for n in bench.nodes))
+    equal_s = _seconds_until(began_s, 2 * EQUAL_WITHIN_S, all_applied)
     if equal_s > EQUAL_WITHIN_S:
         wrong.append(f"C9: after healing the nodes were equal after {equal_s} s, not {EQUAL_WITHIN_S:.0f}")
     return write_s, equal_s, wrong

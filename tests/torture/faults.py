@@ -16,6 +16,7 @@ from typing import Final
 from tests.torture.nodes import Bench, TortureNode
 
 SLOW_MS: Final = (200, 500, 1000)
+STOPS_WITHIN_S: Final = 3.0  # with requests that wait on the node
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ def _failing_disk(bench: Bench, node: TortureNode) -> Iterator[None]:
 
 def _wait_ended(node: TortureNode) -> None:
     """An error of a sync is never retried: the node must stop."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + STOPS_WITHIN_S
     while time.monotonic() < deadline:
         if node.process is None or node.ended():
             return

@@ -20,6 +20,7 @@ from tests.torture.network import Network, network, why_not
 
 SMALL_DISK: Final = "256m"
 TRAILING_LOGS: Final = 100  # so that a node that was away for a moment needs a snapshot
+VERSIONS_KEPT: Final = 1000  # every one: checks.every_version reads them
 BALLAST: Final = "ballast"
 
 
@@ -185,5 +186,7 @@ def set_up(cluster: Cluster) -> None:
     wait_until(lambda: all(n.call("GET", "sys/health").status in (200, 429) for n in cluster.nodes), "all are unsealed")
     reply = cluster.call("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
     assert reply.status == 204, reply.body
+    reply = cluster.call("POST", "secret/config", {"max_versions": VERSIONS_KEPT})
+    assert reply.status in (200, 204), reply.body
     write = {"data": {"value": "ready"}}
     wait_until(lambda: cluster.call("POST", "secret/data/ready", write).status == 200, "the mount takes writes")

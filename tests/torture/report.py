@@ -59,7 +59,8 @@ class Report:
             *(f"- {violation}" for violation in self.violations),
             "",
             f"{total} operations on {self.keys} keys ({total / max(1.0, self.seconds):.0f}/s), "
-            f"{self.set_acknowledged} of {self.set_attempted} unique keys acknowledged.",
+            f"{self.set_acknowledged} of {self.set_attempted} unique keys acknowledged, "
+            f"{self.snapshots} snapshots sent to followers far behind.",
             "",
             *_table(("operation and outcome", "count"), sorted(self.operations.items())),
             "",

@@ -44,7 +44,11 @@ def torture(
         with Watch(made.nodes) as watch, Clients(made.nodes, made.cluster.root_token, seed) as clients:
             report.seconds = _break_things(made, random.Random(seed), faults, seconds, pair_share, report, say)
         report.leaders = watch.changes
-        _check(made, clients, folder, report, say)
+        try:
+            _check(made, clients, folder, report, say)
+        except AssertionError as error:
+            report.violations.append(f"{error}")
+        _count(made, clients, report)
     report.write(folder)
     return report
 
@@ -68,12 +72,13 @@ def _break_things(
         others = [fault for fault in faults if not fault.alone and fault is not chosen[0]]
         if rng.random() < pair_share and others and not chosen[0].alone:
             chosen.append(rng.choice(others))
+        known = len(report.violations)
         injected = _inject(made, rng, chosen, began_s, report)
         say(
             f"{injected.at_s:7.1f} s  {injected.name}, for {injected.lasted_s:.1f} s; "
             f"a write after {injected.write_s:.1f} s, equal after {injected.equal_s:.1f} s"
         )
-        for violation in report.violations:
+        for violation in report.violations[known:]:
             say(f"           VIOLATION {violation}")
     return round(time.monotonic() - began_s, 1)
 
@@ -92,7 +97,7 @@ def _inject(made: Bench, rng: random.Random, chosen: Sequence[Fault], began_s: f
     except AssertionError as error:
         report.violations.append(f"{name}: {error}")
     lasted_s = time.monotonic() - at_s
-    write_s, equal_s, wrong = checks.recovered(made)
+    write_s, equal_s, wrong = checks.recovered(made, lambda: start_ended(made))
     report.violations += [f"{violation} ({name} at {at_s - began_s:.1f} s)" for violation in wrong]
     start_ended(made)
     if not any(fault.stops_nodes for fault in chosen):
@@ -108,8 +113,9 @@ def _inject(made: Bench, rng: random.Random, chosen: Sequence[Fault], began_s: f
 def _check(made: Bench, clients: Clients, folder: Path, report: Report, say: Callable[[str], None]) -> None:
     say("checking")
     start_ended(made)
-    report.violations += checks.recovered(made)[2]
+    report.violations += checks.recovered(made, lambda: start_ended(made))[2]
     checks.read_every_key(made, clients.history)
+    report.violations += checks.every_version(made, clients.history)
     report.violations += checks.set_values(made, clients)
     report.violations += checks.stop_all(made)
     report.violations += checks.replicas(made.nodes, clients)
@@ -117,6 +123,10 @@ def _check(made: Bench, clients: Clients, folder: Path, report: Report, say: Cal
     report.violations += checks.linearizable(clients.history, folder)
     report.violations += [f"C8: {each}" for each in clients.overspent]
     report.violations += [f"an answer that nobody should get: {each}" for each in clients.history.unexpected()]
+
+
+def _count(made: Bench, clients: Clients, report: Report) -> None:
+    report.snapshots = sum(node.log.count(checks.SNAPSHOT_SENT) for node in made.nodes)
     report.operations = dict(clients.history.counts)
     report.keys = len(clients.history.by_key())
     report.set_acknowledged, report.set_attempted = len(clients.acknowledged), len(clients.attempted)
