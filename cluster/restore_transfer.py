@@ -19,6 +19,7 @@ CHUNK_BYTES: Final = 1 << 20
 CHUNK_TIMEOUT_S: Final = 30.0
 # A node unpacks some 20 MiB a second on a slow disk; a connection that is lost ends the wait sooner.
 STAGE_TIMEOUT_S: Final = 1800.0
+IDLE_S_MAX: Final = 20.0  # between two questions of one restore: the leader asks again within two seconds
 ATTEMPTS_MAX: Final = 5
 
 Call = Callable[[str, bytes, float], Awaitable[bytes]]
@@ -60,6 +61,7 @@ class RestoreReceiver:
         self._name = ""
         self._size = 0
         self._lock = asyncio.Lock()
+        self._idle: asyncio.TimerHandle | None = None
 
     async def on_call(self, question: list[object]) -> bytes:
         """Answer what `send_restore` of the leader asks."""
@@ -71,8 +73,21 @@ class RestoreReceiver:
                 said = str(error)
             except OSError as error:
                 said = f"the disk refused the snapshot: {error.strerror}"
+            self._expect_more()
         answer: bytes = msgpack.packb([said])
         return answer
+
+    def _expect_more(self) -> None:
+        """A leader that falls leaves half a stream behind, which nobody will ever go on with: it goes after a while."""
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = asyncio.get_running_loop().call_later(IDLE_S_MAX, self._give_up)
+
+    def _give_up(self) -> None:
+        self._idle = None
+        if not self._lock.locked():
+            self._name, self._size = "", 0
+            self._path.unlink(missing_ok=True)
 
     async def _work(self, question: list[object]) -> str:
         match question:
