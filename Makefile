@@ -12,7 +12,7 @@ BIN := .venv/bin
 SOURCES := cluster node engines deploy docs tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down check test torture docs bench lock clean simulate
+.PHONY: help setup up down check test test-slow torture docs bench lock clean simulate
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -45,8 +45,11 @@ check: .venv/.installed ## ruff, mypy and the fast tests
 	$(BIN)/mypy --strict $(SOURCES)
 	$(BIN)/python -m pytest -q -m 'not processes and not slow'
 
-test: .venv/.installed ## All tests
-	$(BIN)/python -m pytest -q
+test: .venv/.installed ## All tests but the slow ones, which test-slow runs: more seeds of the same
+	$(BIN)/python -m pytest -q -m 'not slow'
+
+test-slow: .venv/.installed ## More seeds, every mutant of the simulator, thirty killed leaders
+	FAULT_KILLS=30 $(BIN)/python -m pytest -q -m 'slow or processes' tests/cluster tests/processes/test_faults.py tests/torture
 
 torture: .venv/.installed ## Break three nodes for MINUTES under load, and check what the clients saw
 	$(BIN)/python -m tests.torture --minutes $(MINUTES)
