@@ -6,11 +6,13 @@ A context ends with every process running again, though perhaps not serving yet.
 import errno
 import os
 import random
+import resource
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from tests.torture.nodes import Bench, TortureNode
@@ -26,7 +28,7 @@ class Fault:
     name: str
     begin: Callable[[Bench, random.Random], AbstractContextManager[None]]
     seconds: tuple[float, float]  # how long it lasts
-    needs: str = ""  # what the machine must allow: "network", "slow disk", "small disk"
+    needs: str = ""  # what the machine must allow: "network", "library", "small disk"
     stops_nodes: bool = False  # whether a node is right to end its process
     alone: bool = False  # whether it needs everything else to be whole
 
@@ -154,6 +156,41 @@ def _full_disk(bench: Bench) -> Iterator[None]:
         start_ended(bench)
 
 
+# -- clocks and descriptors ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _wrong_clock(nodes: Sequence[TortureNode], rng: random.Random) -> Iterator[None]:
+    """The wall clocks jump by up to an hour, back or forth, and a few seconds later by another amount."""
+    try:
+        for _ in range(rng.randrange(1, 4)):
+            for node in nodes:
+                node.set_clock(rng.choice((-3600, -60, -1, 1, 60, 3600)))
+            time.sleep(rng.uniform(0.5, 2))
+        yield
+    finally:
+        for node in nodes:
+            node.set_clock(0)
+
+
+@contextmanager
+def _no_descriptors(bench: Bench, node: TortureNode) -> Iterator[None]:
+    """The node can open no file and accept no connection; those that it has go on."""
+    process = node.process
+    if process is None or node.ended():
+        yield
+        return
+    limits = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+    in_use = len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (min(in_use, limits[0]), limits[1]))
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            resource.prlimit(process.pid, resource.RLIMIT_NOFILE, limits)
+        start_ended(bench)
+
+
 # -- network ---------------------------------------------------------------------------------------------------------
 
 
@@ -228,11 +265,15 @@ FAULTS: Final = (
         "slow disk of the leader",
         lambda b, r: _slow_disk([_leader(b, r)], r.choice(SLOW_MS)),
         (4, 12),
-        "slow disk",
+        "library",
     ),
-    Fault("slow disks of all nodes", lambda b, r: _slow_disk(b.nodes, r.choice(SLOW_MS)), (4, 12), "slow disk"),
-    Fault("sync fails on the leader", lambda b, r: _failing_disk(b, _leader(b, r)), (1, 4), "slow disk", True, True),
-    Fault("sync fails on a follower", lambda b, r: _failing_disk(b, _follower(b, r)), (1, 4), "slow disk", True, True),
+    Fault("slow disks of all nodes", lambda b, r: _slow_disk(b.nodes, r.choice(SLOW_MS)), (4, 12), "library"),
+    Fault("sync fails on the leader", lambda b, r: _failing_disk(b, _leader(b, r)), (1, 4), "library", True, True),
+    Fault("sync fails on a follower", lambda b, r: _failing_disk(b, _follower(b, r)), (1, 4), "library", True, True),
+    Fault("the clock of the leader jumps", lambda b, r: _wrong_clock([_leader(b, r)], r), (1, 6), "library"),
+    Fault("all clocks jump", lambda b, r: _wrong_clock(b.nodes, r), (1, 6), "library"),
+    Fault("no descriptors on the leader", lambda b, r: _no_descriptors(b, _leader(b, r)), (2, 8), "", True, True),
+    Fault("no descriptors on a follower", lambda b, r: _no_descriptors(b, _follower(b, r)), (2, 8), "", True, True),
     Fault("full disk", lambda b, r: _full_disk(b), (3, 8), "small disk", True, True),
     Fault("cut off the leader", lambda b, r: _cut(b, _alone(b, _leader(b, r))), (1, 15), "network"),
     Fault("cut off a follower", lambda b, r: _cut(b, _alone(b, _follower(b, r))), (1, 15), "network"),
@@ -252,8 +293,8 @@ def possible(bench: Bench) -> tuple[list[Fault], dict[str, str]]:
     missing = {}
     if bench.network is None:
         missing["network"] = f"no network namespaces: {bench.network_missing}"
-    if not bench.has_slow_disk:
-        missing["slow disk"] = "no C compiler for the library that delays syncs"
+    if not bench.has_library:
+        missing["library"] = "no C compiler for the library that bends disk and clock"
     if not any(node.has_small_disk for node in bench.nodes):
         missing["small disk"] = "mounting a small file system needs root" if os.geteuid() else "no node has one"
     left_out = {fault.name: missing[fault.needs] for fault in FAULTS if fault.needs in missing}

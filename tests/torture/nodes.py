@@ -40,7 +40,7 @@ class TortureNode(Node):
 
     @property
     def disk_orders(self) -> Path:
-        """The file in which slow_disk.c looks for what to do."""
+        """The file in which bent_machine.c looks for what to do."""
         return self.folder / f"{self.name}.disk"
 
     def launch(self, before: Any = None) -> None:
@@ -74,6 +74,15 @@ class TortureNode(Node):
         """Tell the disk how to behave: milliseconds that each sync takes, or an errno's number behind "e"."""
         self.disk_orders.write_text(order)
 
+    @property
+    def clock_orders(self) -> Path:
+        """The file in which bent_machine.c looks for what the wall clock shows."""
+        return self.folder / f"{self.name}.clock"
+
+    def set_clock(self, ahead_s: int) -> None:
+        """Let the wall clock be so far ahead of the true one, from now on and over restarts."""
+        self.clock_orders.write_text(f"{ahead_s}")
+
     def fill_disk(self) -> None:
         """Take all that is left of the small disk."""
         assert self.has_small_disk
@@ -103,13 +112,13 @@ def config_of(node: TortureNode, others: Sequence[TortureNode]) -> str:
     )
 
 
-def slow_disk_library(folder: Path) -> Path | None:
-    """Compile slow_disk.c; None without a C compiler."""
+def bent_machine_library(folder: Path) -> Path | None:
+    """Compile bent_machine.c; None without a C compiler."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         return None
-    library = folder / "slow_disk.so"
-    source = Path(__file__).with_name("slow_disk.c")
+    library = folder / "bent_machine.so"
+    source = Path(__file__).with_name("bent_machine.c")
     subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
     return library
 
@@ -133,7 +142,7 @@ class Bench:
     nodes: list[TortureNode]
     network: Network | None
     network_missing: str  # why there is none
-    has_slow_disk: bool
+    has_library: bool
 
     def leader(self) -> TortureNode | None:
         """The node that says it is active."""
@@ -151,7 +160,7 @@ def bench(folder: Path, *, program: tuple[str, ...] | None = None, isolated: boo
     missing = why_not() if isolated else "not asked for"
     with ExitStack() as stack:
         net = stack.enter_context(network(3)) if not missing else None
-        library = slow_disk_library(folder)
+        library = bent_machine_library(folder)
         ports = free_ports(6)
         nodes = []
         for i in range(3):
@@ -161,8 +170,13 @@ def bench(folder: Path, *, program: tuple[str, ...] | None = None, isolated: boo
             node.prefix = net.prefix(i) if net else ()
             node.program = program or node.program
             if library is not None:
-                node.environment = {"LD_PRELOAD": str(library), "SLOW_DISK_ORDERS": str(node.disk_orders)}
+                node.environment = {
+                    "LD_PRELOAD": str(library),
+                    "SLOW_DISK_ORDERS": str(node.disk_orders),
+                    "WRONG_CLOCK_ORDERS": str(node.clock_orders),
+                }
                 node.order_disk("0")
+                node.set_clock(0)
             nodes.append(node)
         for node in nodes:
             node.config = config_of(node, [other for other in nodes if other is not node])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.torture.nodes import slow_disk_library
+from tests.torture.nodes import bent_machine_library
 
 SYNC = """
 import os, sys
@@ -23,7 +23,7 @@ with open(sys.argv[1], "wb") as file:
 
 def test_orders_are_obeyed(tmp_path: Path) -> None:
     """Milliseconds are waited for each sync; "e5" is EIO; "0" and no file at all leave the disk as it is."""
-    library = slow_disk_library(tmp_path)
+    library = bent_machine_library(tmp_path)
     if library is None:
         pytest.skip("no C compiler")
     orders = tmp_path / "orders"

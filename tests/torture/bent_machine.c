@@ -1,6 +1,7 @@
-/* Preloaded into a server: makes each sync slow, or fail, as a file says that is read again for each.
+/* Preloaded into a server: its disk and its wall clock obey files that are read again each time.
  *
- * The file named by SLOW_DISK_ORDERS holds milliseconds ("500"), or "e" and an errno ("e5"): the sync then fails.
+ * The file named by SLOW_DISK_ORDERS holds the milliseconds that a sync takes more ("500"), or "e" and an errno
+ * ("e5"): the sync then fails. The file named by WRONG_CLOCK_ORDERS holds seconds that the wall clock is ahead.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -10,15 +11,21 @@
 #include <time.h>
 #include <unistd.h>
 
-static int ordered(void)
+static ssize_t orders(const char *variable, char *text, size_t size)
 {
-    const char *path = getenv("SLOW_DISK_ORDERS");
-    char text[16] = {0};
+    const char *path = getenv(variable);
     int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (fd < 0)
         return 0;
-    ssize_t length = read(fd, text, sizeof text - 1);
+    ssize_t length = read(fd, text, size - 1);
     close(fd);
+    return length;
+}
+
+static int ordered(void)
+{
+    char text[16] = {0};
+    ssize_t length = orders("SLOW_DISK_ORDERS", text, sizeof text);
     if (length > 1 && text[0] == 'e') {
         errno = atoi(text + 1);
         return -1;
@@ -43,3 +50,15 @@ static int ordered(void)
 SLOW(fsync, (int fd), (fd))
 SLOW(fdatasync, (int fd), (fd))
 SLOW(msync, (void *start, size_t length, int flags), (start, length, flags))
+
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+    static int (*real)(clockid_t, struct timespec *);
+    char text[16] = {0};
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "clock_gettime");
+    int result = real(clock, now);
+    if (result == 0 && clock == CLOCK_REALTIME && orders("WRONG_CLOCK_ORDERS", text, sizeof text) > 0)
+        now->tv_sec += atol(text);
+    return result;
+}
