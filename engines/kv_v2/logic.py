@@ -63,7 +63,7 @@ def version_numbers(value: object) -> tuple[int, ...]:
 
 def is_gone(version: Version, now_ms: int) -> bool:
     """Whether the version's values may no longer be read."""
-    return version.destroyed or 0 < version.deletion_ms <= now_ms
+    return version.destroyed or version.deleted or 0 < version.deletion_ms <= now_ms
 
 
 def deletion_ms(config: EngineConfig, metadata: KeyMetadata, now_ms: int) -> int:
@@ -94,9 +94,14 @@ def with_new_version(metadata: KeyMetadata, config: EngineConfig, now_ms: int) -
 
 def with_deleted(metadata: KeyMetadata, numbers: Collection[int], now_ms: int) -> KeyMetadata:
     """Soft delete: the time of a version that is deleted already stays."""
-    return _changed(
-        metadata, numbers, lambda v: v if is_gone(v, now_ms) else Version(v.created_ms, now_ms, destroyed=False)
-    )
+
+    def deleted(version: Version) -> Version:
+        if version.destroyed or version.deleted:
+            return version
+        at_ms = version.deletion_ms if is_gone(version, now_ms) else now_ms
+        return version._replace(deletion_ms=at_ms, deleted=True)
+
+    return _changed(metadata, numbers, deleted)
 
 
 def with_undeleted(metadata: KeyMetadata, numbers: Collection[int]) -> KeyMetadata:
@@ -106,7 +111,7 @@ def with_undeleted(metadata: KeyMetadata, numbers: Collection[int]) -> KeyMetada
 
 def with_destroyed(metadata: KeyMetadata, numbers: Collection[int]) -> KeyMetadata:
     """Mark versions whose values are removed for good."""
-    return _changed(metadata, numbers, lambda v: Version(v.created_ms, v.deletion_ms, destroyed=True))
+    return _changed(metadata, numbers, lambda v: v._replace(destroyed=True))
 
 
 def _changed(metadata: KeyMetadata, numbers: Collection[int], change: Callable[[Version], Version]) -> KeyMetadata:

@@ -122,11 +122,16 @@ class EngineConfig:
 
 
 class Version(NamedTuple):
-    """One version of a secret."""
+    """One version of a secret.
+
+    `deletion_ms` is when it was deleted, or will be. What a client has deleted says so by itself: its time is of the
+    clock of one node, and another node's, or the same one set back, may not have come to it.
+    """
 
     created_ms: int
     deletion_ms: int = 0
     destroyed: bool = False
+    deleted: bool = False
 
 
 class KeyMetadata(NamedTuple):

@@ -108,6 +108,21 @@ async def test_a_deleted_version_shows_its_metadata_until_it_is_undeleted(rig: R
     assert (read["data"], read["metadata"]["deletion_time"]) == ({"v": 2}, "")
 
 
+async def test_a_deleted_version_stays_deleted_when_the_clock_is_set_back(rig: Rig) -> None:
+    """The next active node's clock may not have come to the time of the deletion. Found by the torture test."""
+    await rig.write("metadata/b", delete_version_after="30s")
+    for name in ("a", "b"):
+        await rig.write(f"data/{name}", data={"v": 1})
+    rig.sources.advance_s(60)
+    for name in ("a", "b"):
+        await rig.delete(f"data/{name}")
+    rig.sources.advance_s(-3600)
+    for name in ("a", "b"):
+        assert (await _gone(rig, f"data/{name}"))["data"] is None
+    await rig.write("undelete/a", versions=[1])
+    assert (await rig.read("data/a"))["data"] == {"v": 1}
+
+
 async def test_a_destroyed_version_is_gone_from_storage_for_good(rig: Rig) -> None:
     """Metadata says destroyed; undelete does not bring it back."""
     for v in (1, 2, 3):
