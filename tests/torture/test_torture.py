@@ -44,6 +44,7 @@ def test_nothing_is_lost_or_stale(tmp_path: Path) -> None:
     assert not report.violations, report.markdown()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_broken_server_is_found(mutant: str, tmp_path: Path) -> None:
     """The checks find each promise that is taken out of the server."""
