@@ -27,7 +27,8 @@ def test_every_mutant_is_listed() -> None:
 
 def test_named_faults_exist() -> None:
     """What the table says the torture test does is one of its faults."""
-    rows = [line for line in TEXT.splitlines() if re.match(r"\| \d+ \|", line)]
+    table = TEXT[TEXT.index("## 5. Faults") :]
+    rows = [line for line in table.splitlines() if re.match(r"\| \d+ \|", line)]
     assert len(rows) == 35
     named = {name for row in rows for name in re.findall(r'"([a-z ]+)"', row)}
     assert named <= {fault.name for fault in FAULTS}
