@@ -59,7 +59,6 @@ class ConfigWrite:
     tls_certificate_key: str | None = body_param(
         Kind.STRING, "MySQL: the client's certificate and private key (PEM).", secret=True
     )
-    tls_server_name: str | None = body_param(Kind.STRING, "MySQL: the name that the server's certificate must have.")
     tls_skip_verify: bool | None = body_param(Kind.BOOL, "MySQL: trust any certificate. For tests only.")
     # Decoding takes null for absent and drops nothing: a plugin picks its own settings.
     body: Mapping[str, object] = whole_body("Settings of the plugin.")

@@ -66,7 +66,8 @@ def unwrapped(statements: Sequence[str]) -> tuple[str, ...]:
     found: list[str] = []
     for given in statements:
         text = _from_base64(given.strip())
-        found += _from_json(text) or [text]
+        listed = _from_json(text)
+        found += [text] if listed is None else listed
     return tuple(text for text in found if text.strip(" \t\r\n;"))
 
 
@@ -78,14 +79,14 @@ def _from_base64(text: str) -> str:
     return decoded if decoded.isprintable() or "\n" in decoded else text
 
 
-def _from_json(text: str) -> list[str]:
+def _from_json(text: str) -> list[str] | None:
     if not text.startswith("["):
-        return []
+        return None
     try:
         value = orjson.loads(text)
     except ValueError:
-        return []
-    return value if isinstance(value, list) and all(isinstance(one, str) for one in value) else []
+        return None
+    return value if isinstance(value, list) and all(isinstance(one, str) for one in value) else None
 
 
 def rendered(statements: Sequence[str], values: Mapping[str, str], dialect: Dialect) -> tuple[str, ...]:

@@ -130,8 +130,10 @@ def postgresql() -> Iterator[Postgres]:
         os.chown(data, owner["user"], owner["group"])
         os.chown(secret, owner["user"], owner["group"])
     subprocess.run(
-        [BIN / "initdb", "-D", data, "-U", ADMIN, "-A", "scram-sha-256", "--no-sync", "--no-locale"]
-        + ["-E", "UTF8", f"--pwfile={secret}"],
+        [
+            *(str(BIN / "initdb"), "-D", str(data), "-U", ADMIN, "-A", "scram-sha-256"),
+            *("--no-sync", "--no-locale", "-E", "UTF8", f"--pwfile={secret}"),
+        ],
         check=True,
         capture_output=True,
         **owner,

@@ -7,9 +7,11 @@ from typing import Final
 
 from engines.common.errors import InvalidRequest
 from engines.database.interface import Plugin
+from engines.database.plugins.mysql import LEGACY as MYSQL_LEGACY
+from engines.database.plugins.mysql import PLUGIN as MYSQL
 from engines.database.plugins.postgresql import PLUGIN as POSTGRESQL
 
-PLUGINS: Final = (POSTGRESQL,)
+PLUGINS: Final = (POSTGRESQL, MYSQL, MYSQL_LEGACY)
 _BY_NAME: Final[Mapping[str, Plugin]] = {name: plugin for plugin in PLUGINS for name in plugin.names}
 
 

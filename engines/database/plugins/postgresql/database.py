@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from engines.common.errors import InvalidRequest
 from engines.database.connection_url import filled, int_of, text_of
+from engines.database.errors import DatabaseRefused
 from engines.database.interface import NewUser, Settings
 from engines.database.pem_file import PemFile
 from engines.database.plugins.postgresql.session import Collided, PostgresqlSession, driver
@@ -83,10 +84,15 @@ class PostgresqlDatabase:
 
     async def drop_user(self, username: str, statements: tuple[str, ...]) -> None:
         """Drop the role with its privileges and sessions; what it owns goes to the configured user."""
-        if unwrapped(statements):
-            await self._run(rendered(statements, _names(username), POSTGRESQL))
-        else:
+        if not unwrapped(statements):
             await self._attempted(lambda session: _drop(session, username))
+            return
+        try:
+            await self._run(rendered(statements, _names(username), POSTGRESQL))
+        except DatabaseRefused:
+            # The statements of a role need not bear that the user is gone, and revoking twice must succeed.
+            if await self._pool.run(lambda session: _found(session, username)):
+                raise
 
     async def set_password(self, username: str, password: str, statements: tuple[str, ...]) -> None:
         """Give the role another password."""
@@ -150,12 +156,17 @@ def _moment(unix_ms: int) -> str:
     return datetime.fromtimestamp(unix_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S+0000")
 
 
+async def _found(session: PostgresqlSession, username: str) -> list[tuple[Any, ...]]:
+    """Nothing if there is no such role; else whether this session's user is a superuser."""
+    return await session.execute(
+        "SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)"  # noqa: S608 - quoted
+        f" FROM pg_roles WHERE rolname = {quoted(username, chr(39))}"
+    )
+
+
 async def _drop(session: PostgresqlSession, username: str) -> None:
     literal, name = quoted(username, "'"), quoted(username, '"')
-    rows = await session.execute(
-        "SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)"  # noqa: S608 - quoted
-        f" FROM pg_roles WHERE rolname = {literal}"
-    )
+    rows = await _found(session, username)
     if not rows:
         return
     is_superuser = bool(rows[0][0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from engines.common.errors import InvalidRequest
 from engines.database.errors import DatabaseRefused, DatabaseUnreachable
@@ -13,6 +13,9 @@ from engines.database.pool import OPERATION_S_MAX
 
 if TYPE_CHECKING:
     import psycopg
+
+
+_NOT_TRIED: Final = "connection is bad: invalid"  # the driver's words for parameters that it does not understand
 
 
 def driver() -> Any:
@@ -43,7 +46,10 @@ class PostgresqlSession:
                 prepare_threshold=None,
             )
         except (psycopg.Error, OSError, UnicodeError) as error:
-            raise DatabaseUnreachable(_without(str(error), secret)) from None
+            said = _without(str(error), secret)
+            if said.startswith(_NOT_TRIED):
+                said = "connection_url has a parameter that cannot be"  # the rest quotes what may be half a password
+            raise DatabaseUnreachable(said) from None
         session = PostgresqlSession(connection, secret)
         # A statement that nobody waits for any longer must not take effect later; and a backslash escapes nothing.
         await session.execute(f"SET statement_timeout = '{OPERATION_S_MAX:.0f}s'; SET standard_conforming_strings = on")
