@@ -88,9 +88,7 @@ def main() -> int:
             reply = three.call("POST", path, body)
             assert reply.status == 204, reply.body
         address = three.wait_leader().address
-        pairs = [
-            (asyncio.run(_straight(pg)), asyncio.run(_through(address, three.root_token))) for _ in range(ROUNDS)
-        ]
+        pairs = [(asyncio.run(_straight(pg)), asyncio.run(_through(address, three.root_token))) for _ in range(ROUNDS)]
     straight_s, through_s = (statistics.median(pair[side] for pair in pairs) for side in (0, 1))
     ratio = statistics.median(through / straight for straight, through in pairs)
     print(f"{REQUESTS} credentials over {CONNECTIONS} connections, median of {ROUNDS} rounds:")

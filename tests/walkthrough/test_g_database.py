@@ -5,6 +5,7 @@ What counts is seen from inside the database: who is in pg_roles, or mysql.user.
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -13,7 +14,8 @@ import pytest
 from tests.databases.mariadb import CREATION as MYSQL_CREATION
 from tests.databases.mariadb import NEEDS_MARIADB, mariadb
 from tests.databases.postgresql import ADMIN, CREATION, PASSWORD, Postgres
-from tests.processes.cluster import Cluster, cluster, wait_until
+from tests.processes.cluster import Cluster, Node, cluster, wait_until
+from tests.walkthrough.documented import commands_of
 from tests.walkthrough.kit import Cli, cli_for
 
 pytestmark = pytest.mark.processes
@@ -166,6 +168,18 @@ def test_rotate_root(three: Cluster, sr: Cli, pg: Postgres) -> None:
     for node in three.nodes:
         if node.process is None:
             node.start()
+
+
+def test_the_documented_commands(dev: Node, tmp_path: Path, pg: Postgres) -> None:
+    """docs/secrets/database.md: each command succeeds, in order, on a mount of its own."""
+    sr = cli_for(tmp_path / "home", dev.address, "root")
+    pg.ask("CREATE USER worker")
+    commands = commands_of("secrets/database.md")
+    assert len(commands) >= 10
+    for words in commands:
+        sr.ok(*(word.replace(":5432", f":{pg.port}") for word in words))
+    assert pg.users() == {"worker"}
+    pg.ask("DROP USER worker")
 
 
 @pytest.mark.slow
