@@ -12,10 +12,10 @@ BIN := .venv/bin
 SOURCES := cluster node engines deploy docs tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down check test test-slow torture docs bench lock clean simulate
+.PHONY: help setup up down check test test-slow demo-database torture docs bench lock clean simulate
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 setup: .venv/.installed ## Make .venv with the program and the test tools
 
@@ -56,6 +56,9 @@ torture: .venv/.installed ## Break three nodes for MINUTES under load, and check
 
 simulate: .venv/.installed ## Run seeds of the simulated cluster: SEEDS=0-199 SECONDS=60
 	@$(BIN)/python -m tests.cluster.simulator --seeds $(SEEDS) --seconds $(SECONDS) --jobs 2
+
+demo-database: .venv/.installed ## Database credentials, step by step, on a PostgreSQL of its own
+	@$(BIN)/python -m tests.databases.demo
 
 docs: .venv/.installed ## Write docs/api.md from the route tables
 	$(BIN)/python -m docs.make_api

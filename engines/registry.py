@@ -9,6 +9,7 @@ from engines.approle import ENGINE as APPROLE
 from engines.common.errors import InvalidRequest
 from engines.common.frame import Engine
 from engines.cubbyhole import ENGINE as CUBBYHOLE
+from engines.database import ENGINE as DATABASE
 from engines.kv_v1 import ENGINE as KV_V1
 from engines.kv_v2 import ENGINE as KV_V2
 from engines.userpass import ENGINE as USERPASS
@@ -19,9 +20,14 @@ _ALIASES: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "kv-v2": ("kv", {"version": "2"}),
 }
 _KV_BY_VERSION: Final[Mapping[str, Engine]] = {"1": KV_V1, "2": KV_V2}
-_BY_TYPE: Final[Mapping[str, Engine]] = {"cubbyhole": CUBBYHOLE, "userpass": USERPASS, "approle": APPROLE}
+_BY_TYPE: Final[Mapping[str, Engine]] = {
+    "cubbyhole": CUBBYHOLE,
+    "database": DATABASE,
+    "userpass": USERPASS,
+    "approle": APPROLE,
+}
 
-SECRET_ENGINES: Final = (KV_V1, KV_V2, CUBBYHOLE)
+SECRET_ENGINES: Final = (KV_V1, KV_V2, CUBBYHOLE, DATABASE)
 AUTH_METHODS: Final = (APPROLE, USERPASS)
 
 

@@ -16,6 +16,7 @@ from node.advert import ACTIVE_KEY, ActiveNode
 from node.keyring_upkeep import PERIOD_S, keep_keyring
 from node.mounts import MOUNTS_KEY, decode_mounts, encode_mounts, identity_mount, with_mount
 from node.remount import continue_migrations
+from node.tending import tend_mounts
 from node.unmount import continue_unmounts
 from node.unsealed import Unsealed
 
@@ -31,6 +32,7 @@ async def do_duties(node: Unsealed, root_key: bytes, own: ActiveNode, before: as
         before = None  # or each would keep the one before it alive, with the unsealed node of its time
     sweeper = node.ledger.sweeper
     sweeper.start()
+    tending = asyncio.get_running_loop().create_task(tend_mounts(node))
     try:
         await _in_the_end(lambda: node.opened.commit("", [Put(ACTIVE_KEY, own.to_bytes())]))
         for step in (_add_identity, continue_unmounts, continue_migrations):
@@ -39,6 +41,8 @@ async def do_duties(node: Unsealed, root_key: bytes, own: ActiveNode, before: as
             await asyncio.sleep(PERIOD_S)
             await keep_keyring(node.store, node.barrier, root_key, node.sources)
     finally:
+        tending.cancel()
+        node.release()
         await sweeper.stop()
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from cluster.errors import ClusterError, Conflict
+from cluster.errors import ClusterError, Conflict, OutcomeUnknown
 from engines.common.context import Caller, Context
 from engines.common.errors import (
     EngineError,
@@ -25,6 +25,7 @@ from engines.common.plan import Answer, Check, LeaseGrant, Plan, TokenGrant, Wri
 from node.audit.trail import Trail
 from node.errors import NoRoute
 from node.identify import ANONYMOUS, Identified
+from node.leases.manager import Registered
 from node.mounts import AUTH_KEY, Mounted
 from node.request import Request
 from node.response import NO_CONTENT, Leased, Response, bare, envelope, of_envelope
@@ -226,7 +227,25 @@ async def _commit(
 async def _commit_lease(
     node: Unsealed, request: Request, who: Identified, mounted: Mounted, plan: Plan, grant: LeaseGrant
 ) -> Response:
-    """The engine has already made the secret, so a lost race registers the lease again and never asks the engine."""
+    """The engine has already made the secret: it is either committed with its lease, or the engine takes it back."""
+    try:
+        registered, response = await _register_lease(node, request, who, mounted, plan, grant)
+    except OutcomeUnknown:
+        raise  # the lease may yet be; whoever leads next finds out from the engine's intent
+    except Exception:
+        if plan.undo is not None:
+            await plan.undo()
+        raise
+    if registered.is_abandoned:
+        # The token ended while the engine worked: the sweeper revokes what was made, and nobody learns the secret.
+        raise PermissionDenied
+    return response
+
+
+async def _register_lease(
+    node: Unsealed, request: Request, who: Identified, mounted: Mounted, plan: Plan, grant: LeaseGrant
+) -> tuple[Registered, Response]:
+    """A lost race registers the lease again, and never asks the engine."""
     if who.is_last_use:
         raise InvalidRequest("secret cannot be returned; token had one use left, so leased credentials were revoked")
     for attempt in range(1, PLAN_ATTEMPTS_MAX + 1):
@@ -237,16 +256,14 @@ async def _commit_lease(
         leased = Leased(lease_id=lease.lease_id, ttl_s=registered.ttl_s, renewable=lease.renewable)
         granted = _Granted(registered.writes, registered.warnings, leased=leased)
         response, wrap_writes = _respond(node, request, mounted, plan.answer, granted)
+        more = (*registered.writes, *wrap_writes, node.still_mounted(mounted.mount))
         try:
-            await node.opened.commit(node.prefix_of(mounted.mount), plan.writes, (*registered.writes, *wrap_writes))
+            await node.opened.commit(node.prefix_of(mounted.mount), plan.writes, more)
         except Conflict:
             if attempt == PLAN_ATTEMPTS_MAX:
                 raise
             continue
-        if registered.is_abandoned:
-            # The token ended while the engine worked: the sweeper revokes what was made, and nobody learns the secret.
-            raise PermissionDenied
-        return response
+        return registered, response
     raise AssertionError("the loop returns or raises")
 
 

@@ -19,6 +19,7 @@ from engines.common.errors import (
     EngineError,
     InvalidRequest,
     NotFound,
+    OutsideFailed,
     PermissionDenied,
     Unsupported,
     UnsupportedPath,
@@ -76,6 +77,7 @@ STATUS: Final[Mapping[type[Exception], int]] = {
     OutcomeUnknown: 500,  # not 503, which says that nothing happened: the write may yet commit
     RequestTimedOut: 500,
     AuditFailed: 500,
+    OutsideFailed: 500,
     NoActiveNode: 500,  # what clients of this API know and retry
     BarrierDamaged: 500,
     ConfigError: 500,

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgpack
 
+from engines.common.context import Caller
 from engines.common.plan import Delete, Put
 from node.mounts import Mount, decode_mounts, encode_mounts
 from node.quotas.moves import moved
@@ -29,6 +30,7 @@ async def unmount(node: Unsealed, mount: Mount, table_key: str) -> None:
     """
     if node.engine_of(mount).revoke is not None:
         await node.ledger.leases.revoke_prefix(mount.path, is_sync=True)
+    await close_mount(node, mount)
     seen = node.opened.get(table_key)
     assert seen is not None, "the tables are written at init"
     rows = tuple(row for row in decode_mounts(seen.value) if row.uuid != mount.uuid)
@@ -37,6 +39,13 @@ async def unmount(node: Unsealed, mount: Mount, table_key: str) -> None:
         "", (Put(table_key, encode_mounts(rows), seen.index), task, *moved(node.opened, mount.path, None))
     )
     await _finish(node, task.key, task.value)
+
+
+async def close_mount(node: Unsealed, mount: Mount) -> None:
+    """Let the engine take back what it has begun outside. Raises OutsideFailed when it cannot."""
+    mounted = node.router.by_path.get(mount.path)
+    if mounted is not None and mounted.engine.close is not None:
+        await mounted.engine.close(node.context(mounted, Caller()))
 
 
 async def continue_unmounts(node: Unsealed) -> None:

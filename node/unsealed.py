@@ -4,20 +4,23 @@ Everything here is in the store or derived from it: nothing is patched by hand, 
 node that has just restarted, serves the first request like the thousandth.
 """
 
-from collections.abc import Callable, Collection, Mapping
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from cluster.store import Store
-from engines.common.context import Caller, Context, MountInfo
+from engines.common.context import Caller, Context, MountInfo, Outside
 from engines.common.errors import InvalidRequest, PermissionDenied
 from engines.common.frame import Engine, Operation
-from engines.common.plan import TokenGrant
+from engines.common.held import Held
+from engines.common.plan import Check, TokenGrant, Write
 from engines.registry import engine_for
 from node.audit.broker import Broker
 from node.barrier import Barrier
 from node.config.model import Config
+from node.errors import NoRoute
 from node.identify import Identified
 from node.identity.binding import Bound, bind
 from node.identity.directory import Directory
@@ -25,6 +28,7 @@ from node.leases.model import Lease, Renewal
 from node.ledger import Ledger, open_ledger
 from node.lockout import Lockout
 from node.mounts import AUTH_KEY, MOUNTS_KEY, Mount, Mounted, Router, decode_mounts
+from node.password_policies import new_password
 from node.policies import Policies
 from node.policy import Acl, Decision
 from node.quotas.gate import Quotas
@@ -72,7 +76,9 @@ class Unsealed:
         self._known: dict[str, Identified] = {}
         self._lockout: Lockout | None = None
         self._directory: Directory | None = None
-        self._contexts: dict[str, tuple[MountView, MountInfo]] = {}
+        self._contexts: dict[str, tuple[MountView, MountInfo, Outside]] = {}
+        self._held: dict[str, Held] = {}
+        self._closing: set[asyncio.Task[None]] = set()
         self._unwatch = store.watch(self._changed)
 
     @property
@@ -187,9 +193,46 @@ class Unsealed:
                 default_ttl_s=default_s,
                 max_ttl_s=max_s,
             )
-            known = self._contexts[mount.path] = (MountView(self.opened, self.prefix_of(mount)), info)
-        view, info = known
-        return Context(view=view, mount=info, caller=caller, sources=self.sources, wrap_ttl_s=wrap_ttl_s, upload=upload)
+            view = MountView(self.opened, self.prefix_of(mount))
+            known = self._contexts[mount.path] = (view, info, self._outside(mount))
+        view, info, outside = known
+        return Context(
+            view=view,
+            mount=info,
+            caller=caller,
+            sources=self.sources,
+            wrap_ttl_s=wrap_ttl_s,
+            upload=upload,
+            outside=outside,
+        )
+
+    def _outside(self, mount: Mount) -> Outside:
+        async def commit(writes: Sequence[Write]) -> int:
+            return await self.opened.commit(self.prefix_of(mount), writes, (self.still_mounted(mount),))
+
+        held = self._held.get(mount.uuid)
+        if held is None:
+            held = self._held[mount.uuid] = Held(self.sources.random(16).hex())
+        return Outside(commit, held, lambda policy: new_password(self.opened, policy, self.sources.random))
+
+    def still_mounted(self, mount: Mount) -> Check:
+        """What refuses a commit once this mount's table has changed. Raises NoRoute when the mount is gone already.
+
+        Disabling a mount takes back what it made outside, so nothing may be made beside it.
+        """
+        table = self.opened.get(AUTH_KEY if mount.is_auth else MOUNTS_KEY)
+        if table is None or not any(row.uuid == mount.uuid for row in decode_mounts(table.value)):
+            raise NoRoute(mount.path)
+        return Check(table.key, table.index)
+
+    def release(self) -> None:
+        """Close what the mounts hold open outside: from now on another node acts there."""
+        held, self._held = self._held, {}
+        self._contexts.clear()
+        for one in held.values():
+            closing = asyncio.get_running_loop().create_task(one.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     async def identify(self, request: Request) -> Identified:
         """The sender, if its token is good now. Raises PermissionDenied, with one text for every reason."""
@@ -254,7 +297,8 @@ class Unsealed:
         return decision
 
     def close(self) -> None:
-        """Drop every opened record and close the audit devices, for good: the node is sealing."""
+        """Drop every opened record and close the audit devices and connections, for good: the node is sealing."""
+        self.release()
         self._unwatch()
         self.audit.end()
         self.policies.close()
@@ -286,7 +330,11 @@ class Unsealed:
         if granted is None:
             return Renewal(writes=writes)
         return Renewal(
-            ttl_s=granted.ttl_s, max_ttl_s=granted.max_ttl_s, internal=granted.internal or None, writes=writes
+            ttl_s=granted.ttl_s,
+            max_ttl_s=granted.max_ttl_s,
+            internal=granted.internal or None,
+            writes=writes,
+            extend=granted.extend,
         )
 
     async def renew_login(self, entry: TokenEntry) -> TokenGrant:

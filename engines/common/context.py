@@ -1,8 +1,17 @@
 """What a handler may know besides its request: the mount's storage, the mount, the caller, time and randomness."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
+
+from engines.common.held import Held
+from engines.common.plan import Write
+
+Commit = Callable[[Sequence[Write]], Awaitable[int]]
+"""Make writes of the mount true at once, all or none, and give their index; raises when another write came between."""
+
+NewPassword = Callable[[str], str]
+"""A new password by the password policy of this name; by the default one for an empty name. Raises InvalidRequest."""
 
 
 class Sources(Protocol):
@@ -70,6 +79,16 @@ class Caller:
     token: str = field(default="", repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What an engine needs that acts outside the store (docs/decisions/0012): first `commit` the intent, then act, and
+    leave the result to the plan. `held` keeps its connections."""
+
+    commit: Commit
+    held: Held
+    new_password: NewPassword
+
+
 # Not frozen: one is made per request, and freezing costs as much as filling it does (docs/performance.md).
 @dataclass(slots=True, kw_only=True)
 class Context:
@@ -85,3 +104,10 @@ class Context:
     sources: Sources
     wrap_ttl_s: int = 0
     upload: AsyncIterator[bytes] | None = field(default=None, repr=False)
+    outside: Outside | None = None
+
+    @property
+    def out(self) -> Outside:
+        """`outside`, of an engine that is always handed it."""
+        assert self.outside is not None, "the node hands it to every engine of a mount"
+        return self.outside

@@ -45,6 +45,10 @@ class UnsupportedPath(EngineError):
         super().__init__(message)
 
 
+class OutsideFailed(EngineError):
+    """Another system did not do what the engine asked of it. The message is ours, or that system's without secrets."""
+
+
 class LoginRefused(InvalidRequest):
     """Credentials that are wrong. `alias_name` is who they were for, which is what failures are counted by.
 

@@ -165,6 +165,10 @@ class Engine:
     mount where the engine takes several for the same name: policy sees it as well (CVE-2026-89322). `fold_alias` gives
     the spelling of an alias name that the method's logins use, for the aliases that an operator writes. `login_role`
     tells which role the body of a login names, "" for none: rate limits are asked before anything is verified.
+
+    `tend` is what the active node calls when it takes over and every second from then on, never twice at once for a
+    mount: it ends what was begun outside and not finished. `close` is called before a mount goes, after its leases were
+    revoked; it raises when something outside could not be taken back.
     """
 
     type: str
@@ -177,3 +181,5 @@ class Engine:
     fold: Callable[[str], str] | None = None
     login_role: Callable[[Mapping[str, object], Context], Awaitable[str]] | None = None
     fold_alias: Callable[[str], str] | None = None
+    tend: Callable[[Context], Awaitable[None]] | None = None
+    close: Callable[[Context], Awaitable[None]] | None = None

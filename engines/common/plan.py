@@ -3,7 +3,7 @@
 Keys are relative to the mount's own storage and values are plaintext records; the pipeline prefixes and seals them.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -40,13 +40,16 @@ Write = Put | Delete | Check
 class LeaseGrant:
     """A secret that ends: the pipeline registers the lease before the answer is given.
 
-    `internal` is what the engine needs later to renew or revoke; it is stored sealed and never shown.
+    `internal` is what the engine needs later to renew or revoke; it is stored sealed and never shown. `extend`, in the
+    answer to a renewal, is called with the lease's new end (Unix ms) before that is committed; the lease keeps its end
+    when it raises.
     """
 
     ttl_s: int
     max_ttl_s: int = 0
     renewable: bool = True
     internal: bytes = field(default=b"", repr=False)
+    extend: Callable[[int], Awaitable[None]] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +132,11 @@ NOTHING_TO_SAY: Final = Answer()
 class Plan:
     """An answer and its writes, committed together as one set of one Raft entry, or not at all.
 
-    `is_committed`: the handler has had its own entry committed, which is all the proof that its answer needs.
+    `is_committed`: the handler has had its own entry committed, which is all the proof that its answer needs. `undo`
+    takes back what the handler did outside; it is called when the lease it answered with will certainly never be.
     """
 
     answer: Answer = NOTHING_TO_SAY
     writes: tuple[Write, ...] = ()
     is_committed: bool = False
+    undo: Callable[[], Awaitable[None]] | None = field(default=None, repr=False)

@@ -143,6 +143,8 @@ class LeaseManager:
             renewed_at_ms=now_ms,
             internal=lease.internal if renewal.internal is None else renewal.internal,
         )
+        if renewal.extend is not None:
+            await renewal.extend(renewed.expire_at_ms)
         writes = store.stored(renewed, renewed.expire_at_ms, seen.index, lease.due_at_ms)
         return renewed, (*renewal.writes, *writes), end.warnings
 

@@ -57,12 +57,16 @@ class SeenLease:
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """What an engine says to a renewal. `internal` None keeps what is stored; `writes` are absolute keys."""
+    """What an engine says to a renewal. `internal` None keeps what is stored; `writes` are absolute keys.
+
+    `extend` moves the end outside as well, once it is known (Unix ms).
+    """
 
     ttl_s: int = 0
     max_ttl_s: int = 0
     internal: bytes | None = field(default=None, repr=False)
     writes: tuple[Write, ...] = ()
+    extend: Callable[[int], Awaitable[None]] | None = field(default=None, repr=False)
 
 
 RevokeInEngine = Callable[[Lease], Awaitable[None]]

@@ -25,7 +25,8 @@ _PAUSE_S: Final = 0.002  # between two batches: whoever came meanwhile is served
 # steps over all of them. What conflicted, or came in with an earlier end, waits for that look.
 _RESUMES_MAX: Final = 16
 _GROUPS_MAX: Final = 4  # batches that one mount's engine may have in work; more wait, so that others do not
-_POSTPONED_MS: Final = 15_000  # for leases of a mount that is busy
+_ROOM_S: Final = 1.0  # in which an engine that is at work ends one of those; one that does not is taken to hang
+_POSTPONED_MS: Final = 15_000  # for leases of a mount whose engine hangs
 _DAMAGED_MS: Final = 3_600_000  # for entries whose record cannot be read, so that they do not block the rest
 _PREFIXES: Final = ""  # the group of prefix revocations; no mount has an empty uuid
 _IDLE_S: Final = 1.0  # the longest sleep: what is granted meanwhile with an earlier end waits no longer
@@ -49,6 +50,7 @@ class Sweeper:
         # The key at which the last sweep ended, while there is more behind it.
         self._after = ""
         self._resumed = 0
+        self._hung: set[str] = set()
 
     def start(self) -> None:
         """Begin sweeping, if it has not begun."""
@@ -155,7 +157,7 @@ class Sweeper:
                 writes += (Check(store.lease_key(due.name), 0), Delete(due.key))
             elif seen.lease.due_at_ms != due.at_ms:
                 writes += (Check(store.lease_key(due.name), seen.index), Delete(due.key))
-            elif len(self._groups.get(seen.lease.mount_uuid, ())) >= _GROUPS_MAX:
+            elif not await self._has_room(seen.lease.mount_uuid):
                 later_ms = self._sources.now_ms() + _POSTPONED_MS
                 later = replace(seen.lease, due_at_ms=later_ms)
                 writes += store.stored(later, later_ms, seen.index, due.at_ms)
@@ -170,6 +172,18 @@ class Sweeper:
             claimed = await self._manager.executor.claim(leases)
             self._begin(mount_uuid, self._act(claimed))
 
+    async def _has_room(self, mount_uuid: str) -> bool:
+        """Whether a mount's engine can take another batch, after a short wait if need be.
+
+        Thus a database sets the pace at which its leases end; one that hangs holds the others up only once.
+        """
+        tasks = self._groups.get(mount_uuid, set())
+        if len(tasks) >= _GROUPS_MAX and mount_uuid not in self._hung:
+            done, _ = await asyncio.wait(tasks, timeout=_ROOM_S, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                self._hung.add(mount_uuid)
+        return len(tasks) < _GROUPS_MAX
+
     def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._groups.setdefault(name, set()).add(task)
@@ -178,6 +192,7 @@ class Sweeper:
     def _ended(self, name: str, task: asyncio.Task[None]) -> None:
         group = self._groups[name]
         group.discard(task)
+        self._hung.discard(name)
         if not group:
             del self._groups[name]
         if not task.cancelled() and (error := task.exception()) is not None:

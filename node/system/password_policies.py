@@ -13,10 +13,9 @@ from engines.common.errors import InvalidRequest, NotFound
 from engines.common.fields import Kind, body_param, path_param
 from engines.common.frame import Operation, Route
 from engines.common.plan import Answer, Delete, Plan, Put
+from node.password_policies import FORMAT, PREFIX, stored_text
 from node.policy.password import generate, parse_password_policy
 
-PREFIX: Final = "sys/password-policy/"
-_FORMAT: Final = b"\x01"
 _NAME: Final = re.compile(r"\w(?:[\w.-]{0,126}\w)?", re.ASCII)
 
 
@@ -52,9 +51,7 @@ async def password_policy_text(name: str, ctx: Context) -> str:
     seen = await ctx.view.get(PREFIX + _checked(name))
     if seen is None:
         raise NotFound
-    if seen.value[:1] != _FORMAT:
-        raise ValueError("unknown format of a password policy; was it written by a newer version?")
-    return seen.value[1:].decode()
+    return stored_text(seen.value)
 
 
 async def _read(request: PolicyName, ctx: Context) -> Plan:
@@ -68,7 +65,7 @@ async def _write(request: WritePolicy, ctx: Context) -> Plan:
     text = _unwrapped(request.policy)
     # As documented, one password is made before the policy is kept: rules that nothing meets are found out here.
     generate(parse_password_policy(text), ctx.sources.random)
-    return Plan(writes=(Put(PREFIX + name, _FORMAT + text.encode()),))
+    return Plan(writes=(Put(PREFIX + name, FORMAT + text.encode()),))
 
 
 async def _delete(request: PolicyName, ctx: Context) -> Plan:

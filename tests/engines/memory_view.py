@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from engines.common.context import Caller, Context, MountInfo, Seen
+from engines.common.context import Caller, Context, MountInfo, Outside, Seen
 from engines.common.frame import Engine, Operation
 from engines.common.plan import Answer, Delete, Plan, Put, Write
 
@@ -111,9 +111,11 @@ class Rig:
         )
     )
 
+    outside: Outside | None = None
+
     @property
     def ctx(self) -> Context:
-        return Context(view=self.view, mount=self.mount, caller=self.caller, sources=self.sources)
+        return Context(view=self.view, mount=self.mount, caller=self.caller, sources=self.sources, outside=self.outside)
 
     def as_caller(self, caller: Caller) -> Rig:
         """The same mount for another caller."""
