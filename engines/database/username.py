@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from engines.common.context import Sources
@@ -62,6 +63,7 @@ class Template:
         return made
 
 
+@lru_cache(maxsize=256)
 def parse_template(text: str) -> Template:
     """Read a template. Raises InvalidRequest that says what is wrong with it."""
     if len(text) > _CHARS_MAX:
