@@ -118,12 +118,12 @@ async def test_a_server_that_hangs_ends_its_requests_in_time(
     my: DatabaseRig, server: Mariadb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And nothing is left in it once it goes on."""
-    monkeypatch.setattr("engines.database.pool.OPERATION_S_MAX", 1.0)
     await my.creds("app")
+    monkeypatch.setattr("engines.database.pool.OPERATION_S_MAX", 1.0)
     assert server.process is not None
     server.process.send_signal(19)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(8):
             outcomes = await asyncio.gather(*(my.creds("app") for _ in range(6)), return_exceptions=True)
         assert all(isinstance(outcome, DatabaseUnreachable) for outcome in outcomes), outcomes
     finally:
