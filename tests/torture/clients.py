@@ -8,6 +8,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final
 
@@ -202,7 +203,7 @@ class Clients:
         connections = self._connections()
         while not self._stop.is_set():
             uses = rng.randrange(1, 5)
-            spending = rng.choice((self._token_uses, self._wrapping_uses))
+            spending = rng.choice((self._token_uses, self._wrapping_uses, self._revoked_uses))
             try:
                 spending(rng.choice(connections), uses)
             except (NotSent, OSError, http.client.HTTPException):
@@ -221,13 +222,26 @@ class Clients:
         if status == 200:
             self._race("wrapping", body["wrap_info"]["token"], "POST", "sys/wrapping/unwrap", 1)
 
+    def _revoked_uses(self, connection: Connection, uses: int) -> None:
+        """Once the revocation is acknowledged, no node may take the token, whatever it knew before."""
+        status, body = connection.call("POST", "auth/token/create", {"ttl": "1h"})
+        if status != 200:
+            return
+        token = body["auth"]["client_token"]
+        for node in self._nodes:  # so that each has had the chance to remember it
+            with suppress(NotSent, OSError, http.client.HTTPException):
+                Connection(node.host, node.api_port, token).call("GET", "auth/token/lookup-self")
+        status, _ = connection.call("POST", "auth/token/revoke", {"token": token})
+        if status == 204:
+            self._race("revoked", token, "GET", "auth/token/lookup-self", 0)
+
     def _race(self, kind: str, token: str, method: str, path: str, allowed: int) -> None:
         """Use a token through every node at once, more often than it may be."""
         successes: list[int] = []
 
         def use(node: TortureNode) -> None:
             connection = Connection(node.host, node.api_port, token)
-            for _ in range(allowed):
+            for _ in range(max(1, allowed)):
                 try:
                     status, _ = connection.call(method, path)
                 except (NotSent, OSError, http.client.HTTPException):
