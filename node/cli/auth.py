@@ -55,24 +55,10 @@ _TUNE_FLAGS: Final = (
     flags.duration("user-lockout-counter-reset-duration", "How long failed logins count."),
     flags.switch("user-lockout-disable", "Lock nobody out.", None),
 )
-_BRIEF: Final = (
-    ("Path", mounts.path_of),
-    ("Type", mounts.member("type")),
-    ("Accessor", mounts.member("accessor")),
-    ("Description", mounts.member("description")),
-)
 _DETAILED: Final = (
-    ("Path", mounts.path_of),
-    ("Plugin", mounts.member("type")),
-    ("Accessor", mounts.member("accessor")),
-    ("Default TTL", mounts.ttl("default_lease_ttl")),
-    ("Max TTL", mounts.ttl("max_lease_ttl")),
+    *mounts.PATH_TO_MAX_TTL,
     ("Token Type", mounts.config_member("token_type")),
-    ("Replication", mounts.replication),
-    ("Seal Wrap", mounts.switch_member("seal_wrap")),
-    ("External Entropy Access", mounts.switch_member("external_entropy_access")),
-    ("Options", mounts.options_of),
-    *mounts.DESCRIPTION_TO_DEPRECATION,
+    *mounts.REPLICATION_TO_DEPRECATION,
 )
 COMMANDS: Final = (
     Group(
@@ -90,7 +76,7 @@ COMMANDS: Final = (
             Command(
                 name="list",
                 summary="List the enabled auth methods.",
-                run=mounts.listing(KIND, _BRIEF, _DETAILED),
+                run=mounts.listing(KIND, mounts.BRIEF, _DETAILED),
                 flags=(mounts.DETAILED,),
             ),
             Command(

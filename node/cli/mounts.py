@@ -253,6 +253,27 @@ DESCRIPTION_TO_DEPRECATION: Final[tuple[Column, ...]] = (
     ("Running SHA256", member("running_sha256")),
     ("Deprecation Status", member("deprecation_status")),
 )
+# The columns of both listings; the detailed ones differ in one column between the two halves.
+BRIEF: Final[tuple[Column, ...]] = (
+    ("Path", path_of),
+    ("Type", member("type")),
+    ("Accessor", member("accessor")),
+    ("Description", member("description")),
+)
+PATH_TO_MAX_TTL: Final[tuple[Column, ...]] = (
+    ("Path", path_of),
+    ("Plugin", member("type")),
+    ("Accessor", member("accessor")),
+    ("Default TTL", ttl("default_lease_ttl")),
+    ("Max TTL", ttl("max_lease_ttl")),
+)
+REPLICATION_TO_DEPRECATION: Final[tuple[Column, ...]] = (
+    ("Replication", replication),
+    ("Seal Wrap", switch_member("seal_wrap")),
+    ("External Entropy Access", switch_member("external_entropy_access")),
+    ("Options", options_of),
+    *DESCRIPTION_TO_DEPRECATION,
+)
 DETAILED: Final = flags.switch("detailed", "Print every column.")
 
 

@@ -29,24 +29,10 @@ _ENGINE_FLAGS: Final = (
     flags.items("allowed-managed-keys", "Managed key the engine may use; may be repeated."),
     flags.items("delegated-auth-accessors", "Accessor of an auth method requests may be delegated to."),
 )
-_BRIEF: Final = (
-    ("Path", mounts.path_of),
-    ("Type", mounts.member("type")),
-    ("Accessor", mounts.member("accessor")),
-    ("Description", mounts.member("description")),
-)
 _DETAILED: Final = (
-    ("Path", mounts.path_of),
-    ("Plugin", mounts.member("type")),
-    ("Accessor", mounts.member("accessor")),
-    ("Default TTL", mounts.ttl("default_lease_ttl")),
-    ("Max TTL", mounts.ttl("max_lease_ttl")),
+    *mounts.PATH_TO_MAX_TTL,
     ("Force No Cache", mounts.config_switch("force_no_cache")),
-    ("Replication", mounts.replication),
-    ("Seal Wrap", mounts.switch_member("seal_wrap")),
-    ("External Entropy Access", mounts.switch_member("external_entropy_access")),
-    ("Options", mounts.options_of),
-    *mounts.DESCRIPTION_TO_DEPRECATION,
+    *mounts.REPLICATION_TO_DEPRECATION,
 )
 COMMANDS: Final = (
     Group(
@@ -68,7 +54,7 @@ COMMANDS: Final = (
             Command(
                 name="list",
                 summary="List the enabled secrets engines.",
-                run=mounts.listing(KIND, _BRIEF, _DETAILED),
+                run=mounts.listing(KIND, mounts.BRIEF, _DETAILED),
                 flags=(mounts.DETAILED,),
             ),
             Command(
