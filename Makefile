@@ -48,8 +48,8 @@ check: .venv/.installed ## ruff, mypy and the fast tests
 test: .venv/.installed ## All tests but the slow ones, which test-slow runs: more seeds of the same
 	$(BIN)/python -m pytest -q -m 'not slow'
 
-test-slow: .venv/.installed ## More seeds, every mutant of the simulator, thirty killed leaders
-	FAULT_KILLS=30 $(BIN)/python -m pytest -q -m 'slow or processes' tests/cluster tests/processes/test_faults.py tests/torture
+test-slow: .venv/.installed ## More seeds, new examples, every mutant of the simulator, thirty killed leaders
+	HYPOTHESIS_PROFILE=new FAULT_KILLS=30 $(BIN)/python -m pytest -q -m 'slow or processes' tests/cluster tests/processes/test_faults.py tests/torture
 
 torture: .venv/.installed ## Break three nodes for MINUTES under load, and check what the clients saw
 	$(BIN)/python -m tests.torture --minutes $(MINUTES)
