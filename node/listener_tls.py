@@ -6,7 +6,7 @@ from typing import Final
 from node.config.listeners import Listener
 from node.errors import ConfigError
 
-_VERSIONS: Final = {
+TLS_VERSIONS: Final = {
     "tls10": ssl.TLSVersion.TLSv1,
     "tls11": ssl.TLSVersion.TLSv1_1,
     "tls12": ssl.TLSVersion.TLSv1_2,
@@ -19,8 +19,8 @@ def server_context(listener: Listener) -> ssl.SSLContext | None:
     if listener.tls_disable or listener.is_unix:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = _VERSIONS[listener.tls_min_version]
-    context.maximum_version = _VERSIONS[listener.tls_max_version]
+    context.minimum_version = TLS_VERSIONS[listener.tls_min_version]
+    context.maximum_version = TLS_VERSIONS[listener.tls_max_version]
     try:
         context.load_cert_chain(listener.tls_cert_file, listener.tls_key_file)
         if listener.tls_client_ca_file:

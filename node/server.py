@@ -33,6 +33,8 @@ from node.dispatch import RateGate, dispatch
 from node.edge import Edge
 from node.errors import ConfigError, NodeError
 from node.listener_tls import server_context
+from node.registration.catalogues import catalogue_of
+from node.registration.registry import keep_told
 from node.retry_join import retry_join
 from node.seal.registry import seal_from_stanza
 from node.sources import SystemSources
@@ -105,6 +107,7 @@ async def _serve(config: Config, options: ServerOptions) -> int:
     )
     if core.seal.is_auto:
         core.after_restore = partial(unseal_by_itself, core)
+    catalogue = catalogue_of(config, core.identity, os.environ)
     edges: list[Edge] = []
     has_pid_file = False
     loop = asyncio.get_running_loop()
@@ -121,6 +124,8 @@ async def _serve(config: Config, options: ServerOptions) -> int:
         has_pid_file = _write_pid(config)
         background = [asyncio.create_task(unseal_by_itself(core))] if core.seal.is_auto else []
         background.append(asyncio.create_task(retry_join(core)))
+        if catalogue is not None:
+            background.append(asyncio.create_task(keep_told(core, catalogue)))
         for task in background:
             task.add_done_callback(ended)
         gc.collect()
@@ -129,6 +134,7 @@ async def _serve(config: Config, options: ServerOptions) -> int:
         await stop.wait()
         for task in background:
             task.cancel()
+        await asyncio.wait(background)  # a catalogue is told that the node goes before it goes
     finally:
         await _stop(core, edges, has_failed=bool(failures))
         if has_pid_file:  # and not that of the server whose port this one wanted
