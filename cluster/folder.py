@@ -59,7 +59,7 @@ def open_folder(path: Path, node_id: str | None) -> DataFolder:
     """
     try:
         _create(path)
-        _require_private(path)
+        require_private(path)
         lock_fd = _lock(path)
         try:
             folder = DataFolder(path, _node_id(path, node_id), lock_fd)
@@ -83,8 +83,8 @@ def _create(path: Path) -> None:
         raise DataFolderRefused(f"the data folder {path} is not a folder. Name another one as the storage's path")
 
 
-def _require_private(path: Path) -> None:
-    """Refuse the folder, or a part of it, that somebody else owns or may reach."""
+def require_private(path: Path) -> None:
+    """Refuse the folder, or a part of it, that somebody else owns or may reach. Raises DataFolderRefused, OSError."""
     for part in (path, *(path / name for name in ("node-id", "lock", "vault.db", "raft"))):
         try:
             found = part.lstat()

@@ -3,6 +3,7 @@
 from typing import Final
 
 from node.cli.command import Group
+from node.cli.operator_diagnose import DIAGNOSE
 from node.cli.operator_generate_root import GENERATE_ROOT
 from node.cli.operator_init import INIT
 from node.cli.operator_keys import KEY_STATUS, ROTATE
@@ -15,6 +16,19 @@ COMMANDS: Final = (
     Group(
         name="operator",
         summary="Initialize, unseal and look after a cluster.",
-        commands=(GENERATE_ROOT, INIT, KEY_STATUS, MEMBERS, RAFT, REKEY, ROTATE, SEAL, STEP_DOWN, UNSEAL, USAGE),
+        commands=(
+            DIAGNOSE,
+            GENERATE_ROOT,
+            INIT,
+            KEY_STATUS,
+            MEMBERS,
+            RAFT,
+            REKEY,
+            ROTATE,
+            SEAL,
+            STEP_DOWN,
+            UNSEAL,
+            USAGE,
+        ),
     ),
 )
