@@ -45,7 +45,7 @@ def test_what_only_the_text_can_tell() -> None:
         "NoNewPrivileges=yes",
         "User=strongroom",
         "StateDirectoryMode=0700",
-        "ExecReload=/bin/kill --signal HUP $MAINPID",
+        "ExecReload=/bin/sh -c 'kill -HUP $MAINPID'",
     ):
         assert line in lines
     readme = (SYSTEMD / "README.md").read_text()
