@@ -11,11 +11,18 @@ storage "raft" {
 listener "tcp" {
   address     = "0.0.0.0:8200"
   tls_disable = true
+
+  telemetry { unauthenticated_metrics_access = true } # for Prometheus, which is in the same network
+}
+
+telemetry {
+  prometheus_retention_time = "24h"
+  disable_hostname          = true
 }
 
 seal "static" {
   current_key_id = "compose"
-  current_key    = "file:///run/secrets/seal-key"
+  current_key    = "file:///seal/key"
 }
 
 disable_mlock = true

@@ -1,5 +1,7 @@
 """The compose cluster's files: what can be checked without a container engine."""
 
+import subprocess
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,10 @@ from node.config.storage import RaftStorage
 COMPOSE = Path(__file__).resolve().parents[2] / "deploy" / "compose"
 
 
-def services() -> dict[str, dict[str, Any]]:
-    """The services of compose.yaml, by name."""
+def services(prefix: str = "node-") -> dict[str, dict[str, Any]]:
+    """The services of compose.yaml whose names begin so."""
     found: dict[str, dict[str, Any]] = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["services"]
-    return found
+    return {name: service for name, service in found.items() if name.startswith(prefix)}
 
 
 @pytest.mark.parametrize("name", ["node-1", "node-2", "node-3"])
@@ -41,6 +43,22 @@ def test_a_node_may_write_its_volume_and_nothing_else() -> None:
         assert service["security_opt"] == ["no-new-privileges:true"]
         written = [volume for volume in service["volumes"] if not volume.endswith(":ro")]
         assert [volume.split(":")[1] for volume in written] == ["/data"]
+
+
+def test_the_key_of_the_seal_is_made_once(tmp_path: Path) -> None:
+    """The seal-key service's own command, twice: the second time it leaves the key alone. It is a good one."""
+    command = [part.replace("/seal", str(tmp_path)) for part in services("seal-key")["seal-key"]["entrypoint"]]
+    subprocess.run(command, check=True)
+    key = (tmp_path / "key").read_text()
+    assert len(b64decode(key)) == 32
+    subprocess.run(command, check=True)
+    assert [each.name for each in tmp_path.iterdir()] == ["key"] and (tmp_path / "key").read_text() == key
+
+
+def test_only_loopback_is_published() -> None:
+    """Nothing here has TLS."""
+    for service in services("").values():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
 
 
 def test_the_image_runs_as_a_user_without_an_account() -> None:
