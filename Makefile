@@ -45,11 +45,12 @@ check: .venv/.installed ## ruff, mypy and the fast tests
 	$(BIN)/mypy --strict $(SOURCES)
 	$(BIN)/python -m pytest -q -m 'not processes and not slow'
 
-test: .venv/.installed ## All tests but the slow ones, which test-slow runs: more seeds of the same
+test: .venv/.installed ## All tests but the slow ones, which test-slow runs
 	$(BIN)/python -m pytest -q -m 'not slow'
 
-test-slow: .venv/.installed ## More seeds, new examples, every mutant of the simulator, thirty killed leaders
-	HYPOTHESIS_PROFILE=new FAULT_KILLS=30 $(BIN)/python -m pytest -q -m 'slow or processes' tests/cluster tests/processes/test_faults.py tests/torture
+test-slow: .venv/.installed ## What takes long: more seeds, new examples, thirty killed leaders, containers
+	HYPOTHESIS_PROFILE=new FAULT_KILLS=30 $(BIN)/python -m pytest -q -m slow
+	HYPOTHESIS_PROFILE=new FAULT_KILLS=30 $(BIN)/python -m pytest -q tests/processes/test_faults.py tests/processes/test_fuzz.py
 
 torture: .venv/.installed ## Break three nodes for MINUTES under load, and check what the clients saw
 	$(BIN)/python -m tests.torture --minutes $(MINUTES)

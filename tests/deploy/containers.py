@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ BASE_IMAGE: Final = "localhost/strongroom-test-base"
 PACKAGES: Final = "python3,python3-venv,ca-certificates,prometheus"
 PROGRAMS: Final = ("podman", "debootstrap", "runc")
 BUILD_TIMEOUT_S: Final = 900
+UP_ATTEMPTS: Final = 3
+NAMES_WITHIN_S: Final = 20.0
 
 
 def missing() -> str:
@@ -68,6 +71,30 @@ class Stack:
         extra = {"STRONGROOM_IMAGE": image} if image else {}
         command = (sys.executable, "-m", "podman_compose", "--project-name", self.project)
         return run(*command, *words, env={**self.environment, **extra}, cwd=COMPOSE)
+
+    def up(self, *services: str) -> None:
+        """Start these services in containers of their own.
+
+        Debian 12's aardvark-dns sometimes answers nobody after a network was made on a busy machine; then both are
+        made anew, since nothing of ours could find another node.
+        """
+        for _ in range(UP_ATTEMPTS):
+            self.compose("up", "--detach", "--no-build", *services)
+            if self._names_resolve([name for name in services if name.startswith("node-")]):
+                return
+            self.compose("down")
+        raise AssertionError("the containers cannot resolve each other's names")
+
+    def _names_resolve(self, names: Sequence[str]) -> bool:
+        deadline = time.monotonic() + NAMES_WITHIN_S
+        asked = [(node, other) for node in names for other in names if node != other]
+        while asked and time.monotonic() < deadline:
+            asked = [(node, other) for node, other in asked if not self._resolves(node, other)]
+        return not asked
+
+    def _resolves(self, node: str, name: str) -> bool:
+        command = ("podman", "exec", self.container(node), "getent", "hosts", name)
+        return subprocess.run(command, env={**os.environ, **self.environment}, check=False).returncode == 0
 
     def podman(self, *words: str) -> str:
         """podman, whatever runtime it takes by itself."""
@@ -194,7 +221,7 @@ def stack(folder: Path, image: str, env: Mapping[str, str], services: Sequence[s
     }
     made = Stack(f"strongroom-test-{os.getpid()}", folder, environment, tuple(ports), prometheus_port)
     try:
-        made.compose("up", "--detach", "--no-build", *services)
+        made.up(*services)
         yield made
     finally:
         made.compose("down", "--volumes")

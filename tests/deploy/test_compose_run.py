@@ -6,7 +6,6 @@ Grafana is left out, because its image would have to be pulled; its files are ch
 import json
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from functools import partial
 
@@ -95,13 +94,10 @@ def _started(three: Stack, node: str) -> bool:
 
 
 def test_volumes_outlive_their_containers(three: Stack) -> None:
-    """All containers removed and made anew: the cluster unseals itself, in under 15 s, and holds what it held."""
+    """All containers removed and made anew: the cluster unseals itself, within 15 s of their start, and holds what it held."""
     three.compose("down")
-    three.compose("up", "--detach", "--no-build", "seal-key", *NODES)
-    began = time.monotonic()
-    wait_until(three.all_serve, "all three serve", 60)
-    took_s = time.monotonic() - began
-    assert took_s < 15, took_s
+    three.up("seal-key", *NODES)
+    wait_until(three.all_serve, "all three serve", 15)
     assert get(three, three.wait_leader(), "first") == CANARY
 
 
