@@ -94,7 +94,7 @@ def _started(three: Stack, node: str) -> bool:
 
 
 def test_volumes_outlive_their_containers(three: Stack) -> None:
-    """All containers removed and made anew: the cluster unseals itself, within 15 s of their start, and holds what it held."""
+    """All containers removed and made anew: the cluster unseals itself within 15 s and holds what it held."""
     three.compose("down")
     three.up("seal-key", *NODES)
     wait_until(three.all_serve, "all three serve", 15)
