@@ -213,6 +213,10 @@ class Registry:
         """Numbers by label values, read when somebody looks."""
         self.families[name] = Family(name, "gauge", help_, labels, read=read)
 
+    def counts(self, name: str, help_: str, labels: tuple[str, ...], read: Gauge) -> None:
+        """Counters by label values that are kept elsewhere and read when somebody looks."""
+        self.families[name] = Family(name, "counter", help_, labels, read=read)
+
     def same(self, name: str, help_: str, spread: Spread) -> None:
         """Another name for a summary: the documentation has two for some."""
         self.families[name] = Family(name, "summary", help_, children={(): spread})

@@ -9,7 +9,8 @@ import asyncio
 import logging
 import re
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections import defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -161,6 +162,8 @@ class InFlight:
 
     task: "asyncio.Task[Any]"
     deadline_s: float
+    began_s: float
+    request: web.BaseRequest
 
 
 class Edge:
@@ -173,6 +176,7 @@ class Edge:
         self._server = _Server(self._serve, listener)
         self._runner = web.ServerRunner(self._server, handle_signals=False, shutdown_timeout=STOP_TIMEOUT_S)
         self._in_flight: dict[int, InFlight] = {}
+        self.answers: defaultdict[int, int] = defaultdict(int)  # by status
         self._watchdog: asyncio.Task[None] | None = None
         size = listener.request_bytes_max
         self._body_bytes_max = size if size > 0 else 1 << 62
@@ -195,6 +199,11 @@ class Edge:
         """What is listened on."""
         return self._runner.addresses
 
+    @property
+    def in_flight(self) -> Mapping[int, InFlight]:
+        """What is being worked on now."""
+        return self._in_flight
+
     async def stop(self) -> None:
         """Take no more connections, close the idle ones, let what is being worked on end, close."""
         if self._watchdog is not None:
@@ -206,9 +215,11 @@ class Edge:
         task = asyncio.current_task()
         assert task is not None
         key = id(request)
-        self._in_flight[key] = InFlight(task, loop.time() + self._duration_s_max)
+        began_s = loop.time()
+        self._in_flight[key] = InFlight(task, began_s + self._duration_s_max, began_s, request)
         try:
             response = await self._answer(request)
+            self.answers[response.status] += 1
             if response.stream is None:
                 return web_response(response, request)
             self._in_flight[key].deadline_s = loop.time() + STREAM_S_MAX
@@ -216,7 +227,9 @@ class Edge:
         except asyncio.CancelledError:
             if task.cancelling() and self._in_flight[key].deadline_s <= loop.time():
                 task.uncancel()
-                return web_response(of_error(RequestTimedOut()), None)
+                late = of_error(RequestTimedOut())
+                self.answers[late.status] += 1
+                return web_response(late, None)
             raise
         finally:
             del self._in_flight[key]

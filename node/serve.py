@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from cluster.errors import ClusterError, Conflict, OutcomeUnknown
+from cluster.meters import clock
 from engines.common.context import Caller, Context
 from engines.common.errors import (
     EngineError,
@@ -59,9 +60,11 @@ async def serve(node: Unsealed, request: Request) -> Response:
 async def _serve(node: Unsealed, request: Request, trail: Trail | None) -> Response:
     since = node.store.leading_term  # before anything is read: see Store.require_lease
     who = ANONYMOUS
+    began_s = clock()
     try:
         if request.token and not _ignores_token(node, request):
             who = await _identify(node, request)
+            node.meters.check_token.add(clock() - began_s)
         for attempt in range(1, PLAN_ATTEMPTS_MAX + 1):
             try:
                 return await _attempt(node, request, who, since, trail)
@@ -78,6 +81,7 @@ async def _serve(node: Unsealed, request: Request, trail: Trail | None) -> Respo
             node.store.require_lease(since)
         raise
     finally:
+        (node.meters.handle_login if who is ANONYMOUS else node.meters.handle_request).add(clock() - began_s)
         if who.is_last_use and who.token is not None:
             # It is of no use to anybody from its last use on. Should clearing it away fail, the sweeper does it, and
             # the answer, which may be the only copy of what was wrapped, is given nevertheless.
@@ -133,8 +137,10 @@ async def _attempt(node: Unsealed, request: Request, who: Identified, since: int
     match, decoded, context, operation = await _route(node, mounted, below, who, request, typed)
     if trail is not None:
         await trail.request(mounted.mount, operation)
+    began_s = clock()
     try:
         plan = await match.route.handler(decoded, context)
+        return await _commit(node, request, who, mounted, context, plan, since)
     except LoginRefused as refused:
         await node.lockout.failed(mounted.mount, refused.alias_name)
         raise
@@ -145,7 +151,8 @@ async def _attempt(node: Unsealed, request: Request, who: Identified, since: int
         if not who.use_writes:
             node.store.require_lease(since)
         return of_envelope(envelope(request.id, missing.answer, mount_type=mounted.mount.type), 404)
-    return await _commit(node, request, who, mounted, context, plan, since)
+    finally:
+        node.meters.route(mounted.mount.path, operation)(clock() - began_s)
 
 
 async def _route(
@@ -263,6 +270,7 @@ async def _register_lease(
             if attempt == PLAN_ATTEMPTS_MAX:
                 raise
             continue
+        node.meters.lease_made(mounted.mount, registered.ttl_s)
         return registered, response
     raise AssertionError("the loop returns or raises")
 

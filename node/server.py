@@ -114,11 +114,14 @@ async def _serve(config: Config, options: ServerOptions) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, core.reopen_audit_files)
+    loop.add_signal_handler(signal.SIGUSR1, core.telemetry.dump)
+    core.telemetry.start()
     try:
         for listener in config.listeners:
             edge = Edge(listener, partial(dispatch, core, listener), RateGate(core))
             await _listen(edge, server_context(listener))
             edges.append(edge)
+            core.telemetry.edges.append(edge)
         dev_lines = await dev.start(core, options) if options.dev else []
         print(banner(config, core.identity, dev_lines), flush=True)
         has_pid_file = _write_pid(config)
@@ -167,6 +170,7 @@ async def _stop(core: Core, edges: Sequence[Edge], *, has_failed: bool) -> None:
         with contextlib.suppress(ClusterError, TimeoutError):
             async with asyncio.timeout(3):
                 await storage.raft.transfer_leadership()
+    core.telemetry.stop()
     for edge in edges:
         await edge.stop()
     await core.seal_now()
