@@ -66,6 +66,8 @@ LEADER_WAIT_S: Final = 10.0
 FORWARD_TIMEOUT_S: Final = 90.0
 
 NO_FORWARDING: Final = "x-vault-no-request-forwarding"
+# What a node says of itself alone, and what is too large to pass on: a standby sends the client to the active node.
+REDIRECTED: Final = STREAMED_PATHS | {"sys/metrics", "sys/host-info", "sys/in-flight-req", "sys/monitor"}
 
 NOT_LEADER: Final = Response(0)  # to a forwarding node: nothing was done here, ask the new leader
 
@@ -335,12 +337,12 @@ class Core:
         request = parse(wire, request_id)  # what is malformed costs the leader nothing
         if not isinstance(self.storage, RaftStorage):
             raise NoLeader("this node is not ready to serve yet")
-        if request.path in STREAMED_PATHS or wire.headers.get(NO_FORWARDING):
+        if request.path in REDIRECTED or wire.headers.get(NO_FORWARDING):
             active = self.active_node()
             if active is not None and active.node_id != self.storage.node_id:
                 return self._redirect(wire)
-        if request.path in STREAMED_PATHS:
-            raise NoLeader("the active node is not known yet, and a body of this size is not forwarded")
+        if request.path in REDIRECTED:
+            raise NoLeader("the active node is not known yet, and such a request is not forwarded")
         try:
             with self.meters.forward.timing():
                 payload = await self.storage.call_leader(encode_request(wire), FORWARD_TIMEOUT_S)

@@ -19,6 +19,7 @@ from node.quotas.verdict import ADMITTED, Verdict
 from node.request import WireRequest, json_object, parse
 from node.response import Response, of_error
 from node.sources import new_uuid
+from node.system.monitoring import open_answer, with_format
 from node.unsealed import Unsealed
 
 _UNREADABLE: Final = (BadRequest, UnsupportedPath, MethodNotAllowed)
@@ -61,19 +62,19 @@ async def dispatch(core: Core, listener: Listener, wire: WireRequest) -> Respons
             ended = refused_or_preflight(config, wire.method, wire.headers)
             if ended is not None:
                 return ended
-            response = await _limited(core, node, wire)
+            response = await _limited(core, listener, node, wire)
             return replace(response, headers={**response.headers, **allowing(wire.headers)})
-    return await _limited(core, node, wire)
+    return await _limited(core, listener, node, wire)
 
 
-async def _limited(core: Core, node: Unsealed | None, wire: WireRequest) -> Response:
+async def _limited(core: Core, listener: Listener, node: Unsealed | None, wire: WireRequest) -> Response:
     verdict = ADMITTED
     if node is not None and not core.barrier.is_sealed and node.quotas.asks_for_role(wire.path):
         verdict = node.quotas.of_role(wire.path, wire.client_address, await _role(node, wire))
         if verdict.refusal is not None:
             return await RateGate(core).refused(wire, verdict)
     if wire.path.startswith("/v1/sys/"):
-        response = await guarded(_system(core, wire), new_uuid(core.sources))
+        response = await guarded(_system(core, listener, wire), new_uuid(core.sources))
     else:
         response = await core.handle(wire)
     return replace(response, headers={**response.headers, **verdict.headers}) if verdict.headers else response
@@ -86,7 +87,11 @@ async def _role(node: Unsealed, wire: WireRequest) -> str:
         return ""
 
 
-async def _system(core: Core, wire: WireRequest) -> Response:
+async def _system(core: Core, listener: Listener, wire: WireRequest) -> Response:
+    said = open_answer(core, listener, wire)
+    if said is not None:
+        return said
+    wire = with_format(wire)
     path = canonical_path(wire.path[4:])
     handler = local_handler(wire.method, path)
     if handler is not None:

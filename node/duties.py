@@ -20,6 +20,7 @@ from node.remount import continue_migrations
 from node.tending import tend_mounts
 from node.unmount import continue_unmounts
 from node.unsealed import Unsealed
+from node.version_history import note_version
 
 logger = logging.getLogger(__name__)
 
@@ -35,16 +36,19 @@ async def do_duties(node: Unsealed, root_key: bytes, own: ActiveNode, before: as
     sweeper = node.ledger.sweeper
     sweeper.start()
     tending = asyncio.get_running_loop().create_task(tend_mounts(node))
+    counting = asyncio.get_running_loop().create_task(node.activity.run())
     try:
         await _in_the_end(node, lambda: node.opened.commit("", [Put(ACTIVE_KEY, own.to_bytes())]))
         for step in (_add_identity, continue_unmounts, continue_migrations):
             await _in_the_end(node, partial(step, node))
+        await _in_the_end(node, lambda: note_version(node.opened, node.sources))
         node.meters.post_unseal.add(clock() - began_s)
         while True:
             await asyncio.sleep(PERIOD_S)
             await keep_keyring(node.store, node.barrier, root_key, node.sources)
     finally:
         tending.cancel()
+        counting.cancel()
         node.release()
         await sweeper.stop()
 

@@ -18,6 +18,7 @@ from engines.common.frame import Engine, Operation
 from engines.common.held import Held
 from engines.common.plan import Check, TokenGrant, Write
 from engines.registry import engine_for
+from node.activity import Activity
 from node.audit.broker import Broker
 from node.barrier import Barrier
 from node.config.model import Config
@@ -71,6 +72,7 @@ class Unsealed:
         self.sources = sources
         self.opened = OpenedStore(store, barrier, meters)
         self.policies = Policies(self.opened, store)
+        self.activity = Activity(self.opened, sources, self._forget_known)
         self.audit = Broker(self.opened, store, sources, _own_folders(config))
         self.quotas = Quotas(self.opened, store, sources, self._folded)
         self._node_engine = node_engine
@@ -253,6 +255,9 @@ class Unsealed:
         known = self._known.get(request.token)
         if known is not None and known.is_still(seen, acl, request.client_address):
             return known
+        if not acl.is_root:
+            found = self.router.match(entry.path)
+            self.activity.saw(entry, found[0].mount.accessor if found is not None else "")
         caller = Caller(
             token_key=seen.key,
             accessor=entry.accessor,
@@ -271,6 +276,9 @@ class Unsealed:
                 self._known.clear()
             self._known[request.token] = who
         return who
+
+    def _forget_known(self) -> None:
+        self._known.clear()
 
     def rights(self, entry: TokenEntry) -> tuple[tuple[str, ...], Acl]:
         """The policies that apply to a token, those of its entity among them, and what they allow together.
