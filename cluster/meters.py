@@ -33,15 +33,15 @@ class Interval:
     most: float = 0.0
     squares: float = 0.0
 
-    def with_samples(self, samples: list[float]) -> "Interval":
-        """The interval with these samples, of which there is at least one."""
+    def with_samples(self, samples: list[float], stands_for: float = 1) -> "Interval":
+        """The interval with these samples, of which there is at least one; each stands for so many."""
         least, most = min(samples), max(samples)
         return Interval(
-            self.count + len(samples),
-            self.total + sum(samples),
+            self.count + round(len(samples) * stands_for),
+            self.total + sum(samples) * stands_for,
             min(self.least, least) if self.count else least,
             max(self.most, most) if self.count else most,
-            self.squares + sum(map(mul, samples, samples)),
+            self.squares + sum(map(mul, samples, samples)) * stands_for,
         )
 
 
@@ -96,13 +96,16 @@ class Spread:
         del self._pending[:size]
         scale = self._scale
         samples = taken if scale == 1.0 else [sample * scale for sample in taken]
-        self.count += size
-        self.total += sum(samples)
-        self.interval = self.interval.with_samples(samples)
+        self._take(samples)
         room = KEPT_PER_TICK_MAX - len(self._recent[-1])
         if room > 0:
             self._recent[-1].extend(samples[:: -(-size // room)])
         return samples
+
+    def _take(self, samples: list[float]) -> None:
+        self.count += len(samples)
+        self.total += sum(samples)
+        self.interval = self.interval.with_samples(samples)
 
     def tick(self) -> list[float]:
         """As `collect`, at the end of a second."""
@@ -124,6 +127,31 @@ class Spread:
     def timing(self) -> "Timing":
         """A context whose duration is a sample, however it ends. For where nanoseconds do not count."""
         return Timing(self)
+
+
+class Sampled(Spread):
+    """A summary of what happens too often to time it each time: `seen` counts all of it, `add` takes some.
+
+    The sum is that of the samples times what they stand for; where everything was sampled, it is exact.
+    """
+
+    __slots__ = ("_follows", "_seen_before", "seen")
+
+    def __init__(self, follows: "Sampled | None" = None) -> None:
+        """`follows`: the meter that counts what is timed here, as happens once for each of its own."""
+        super().__init__()
+        self.seen = 0
+        self._seen_before = 0
+        self._follows = follows or self
+
+    def _take(self, samples: list[float]) -> None:
+        # At least what was sampled: a request that waits has added here and is not counted there yet.
+        news = max(self._follows.seen - self._seen_before, len(samples))
+        self._seen_before += news
+        self.count += news
+        stands_for = news / len(samples)
+        self.total += sum(samples) * stands_for
+        self.interval = self.interval.with_samples(samples, stands_for)
 
 
 class Timing:
@@ -190,6 +218,15 @@ class Registry:
     def spread(self, name: str, help_: str, *, scale: float = 1000.0) -> Spread:
         """A summary without labels; of milliseconds unless `scale` says otherwise."""
         return self.spreads(name, help_, scale=scale).of()
+
+    def sampled(self, name: str, help_: str, follows: Sampled | None = None) -> Sampled:
+        """A summary of which some are timed; see Sampled."""
+        known = self.families.get(name)
+        found = known.children.get(()) if known is not None else None
+        if not isinstance(found, Sampled):
+            found = Sampled(follows)
+            self.families[name] = Family(name, "summary", help_, children={(): found})
+        return found
 
     def counters(self, name: str, help_: str, *labels: str) -> Labelled[Counter]:
         """Counters by label values."""

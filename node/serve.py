@@ -60,11 +60,14 @@ async def serve(node: Unsealed, request: Request) -> Response:
 async def _serve(node: Unsealed, request: Request, trail: Trail | None) -> Response:
     since = node.store.leading_term  # before anything is read: see Store.require_lease
     who = ANONYMOUS
-    began_s = clock()
+    meters = node.meters
+    meters.requests += 1
+    began_s = 0.0 if meters.requests & meters.skips else clock()
     try:
         if request.token and not _ignores_token(node, request):
             who = await _identify(node, request)
-            node.meters.check_token.add(clock() - began_s)
+            if began_s:
+                meters.check_token.add(clock() - began_s)
         for attempt in range(1, PLAN_ATTEMPTS_MAX + 1):
             try:
                 return await _attempt(node, request, who, since, trail)
@@ -81,7 +84,10 @@ async def _serve(node: Unsealed, request: Request, trail: Trail | None) -> Respo
             node.store.require_lease(since)
         raise
     finally:
-        (node.meters.handle_login if who is ANONYMOUS else node.meters.handle_request).add(clock() - began_s)
+        handled = meters.handle_login if who is ANONYMOUS else meters.handle_request
+        handled.seen += 1
+        if began_s:
+            handled.add(clock() - began_s)
         if who.is_last_use and who.token is not None:
             # It is of no use to anybody from its last use on. Should clearing it away fail, the sweeper does it, and
             # the answer, which may be the only copy of what was wrapped, is given nevertheless.
@@ -137,7 +143,9 @@ async def _attempt(node: Unsealed, request: Request, who: Identified, since: int
     match, decoded, context, operation = await _route(node, mounted, below, who, request, typed)
     if trail is not None:
         await trail.request(mounted.mount, operation)
-    began_s = clock()
+    timer = mounted.timers.get(operation) or node.new_timer(mounted, operation)
+    timer.seen += 1
+    began_s = 0.0 if node.meters.requests & node.meters.skips else clock()
     try:
         plan = await match.route.handler(decoded, context)
         return await _commit(node, request, who, mounted, context, plan, since)
@@ -152,7 +160,8 @@ async def _attempt(node: Unsealed, request: Request, who: Identified, since: int
             node.store.require_lease(since)
         return of_envelope(envelope(request.id, missing.answer, mount_type=mounted.mount.type), 404)
     finally:
-        node.meters.route(mounted.mount.path, operation)(clock() - began_s)
+        if began_s:
+            timer.add(clock() - began_s)
 
 
 async def _route(

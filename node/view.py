@@ -24,6 +24,8 @@ class OpenedStore:
 
     def __init__(self, store: Store, barrier: Barrier, meters: NodeMeters) -> None:
         self.meters = meters
+        self.hits = 0
+        meters.hits_now = lambda: self.hits
         self._store = store
         self._barrier = barrier
         # Ordered, as the oldest goes first: finding the first key of a plain dictionary passes over all that are gone.
@@ -38,7 +40,7 @@ class OpenedStore:
             seen = self._cache[key]
         except KeyError:
             return self._fetched(key)
-        self.meters.cache_hit.value += 1
+        self.hits += 1
         return seen
 
     def _fetched(self, key: str) -> Seen | None:
@@ -79,6 +81,7 @@ class OpenedStore:
         Also after the next unsealing, which makes a new one.
         """
         self._ended = True
+        self.meters.hits, self.hits = self.meters.hits + self.hits, 0
         self._unwatch()
         self._forget()
 

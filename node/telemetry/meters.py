@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from cluster.meters import ROUTE_NAMES_MAX, Counter, Registry, Spread
+from cluster.meters import ROUTE_NAMES_MAX, Counter, Registry, Sampled, Spread
 from engines.common.frame import Operation
 from node.telemetry.commits import CommitMeters
 from node.telemetry.names import part_of_name
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from node.mounts import Mount
     from node.tokens.model import TokenEntry
 
-Add = Callable[[float], None]
+EACH_TIMED_MAX: Final = 500  # requests in a second, up to which each of them is timed
+SKIPS: Final = 0b1111  # beyond that it is one in sixteen: timing each would cost a read some percent
 
 # What the documentation calls each operation in vault.route.<operation>.<mount>. A PATCH is an update there.
 _ROUTE_WORDS: Final[Mapping[Operation, str]] = {
@@ -34,13 +35,21 @@ class NodeMeters:
         registry = self.registry = Registry()
         counter, counters, spread = registry.counter, registry.counters, registry.spread
         self.commits = CommitMeters(registry)
-        self._routes: dict[tuple[str, Operation], Add] = {}
+        self._routes: set[str] = set()
+        self._requests_before = 0
         # What takes labels that only the node knows: node/telemetry/service.py fills these in.
         self.token_made: Callable[[TokenEntry], None] = lambda entry: None
         self.lease_made: Callable[[Mount, int], None] = lambda mount, ttl_s: None
 
         # The opened store.
-        self.cache_hit = counter("cache.hit", "Reads of an entry that was in memory, opened.")
+        self.hits = 0  # of caches that are closed
+        self.hits_now: Callable[[], int] = lambda: 0  # of the one that is open
+        registry.counts(
+            "cache.hit",
+            "Reads of an entry that was in memory, opened.",
+            (),
+            lambda: {(): self.hits + self.hits_now()},
+        )
         self.cache_miss = counter("cache.miss", "Reads of an entry that was not.")
         self.cache_write = counter("cache.write", "Entries put into the cache.")
         self.cache_delete = counter("cache.delete", "Entries dropped from it.")
@@ -48,11 +57,15 @@ class NodeMeters:
         self.barrier_list = spread("barrier.list", "Listing names through the barrier.")
 
         # Requests.
-        self.handle_request = spread("core.handle_request", "A request with a token, from the token to the answer.")
-        self.handle_login = spread("core.handle_login_request", "A request without one, such as a login.")
-        self.check_token = spread("core.check_token", "Judging a request's token and its rights.")
-        self.fetch_acl_and_token = spread("core.fetch_acl_and_token", "Fetching the token of a request and its rights.")
-        self.token_lookup = spread("token.lookup", "Fetching a token.")
+        sampled = registry.sampled
+        self.requests = 0
+        self.skips = 0  # requests whose number has one of these bits are counted, and not timed
+        self.handle_request = sampled("core.handle_request", "A request with a token, from the token to the answer.")
+        self.handle_login = sampled("core.handle_login_request", "A request without one, such as a login.")
+        known = self.handle_request
+        self.check_token = sampled("core.check_token", "Judging a request's token and its rights.", known)
+        self.fetch_acl_and_token = sampled("core.fetch_acl_and_token", "Fetching a token and its rights.", known)
+        self.token_lookup = sampled("token.lookup", "Fetching a token.", known)
         self.rate_limited = counters("quota.rate_limit.violation", "Requests beyond a rate limit.", "name")
 
         # Audit.
@@ -133,17 +146,19 @@ class NodeMeters:
         )
         self.collection_error = counters("metrics.collection.error", "Usage gauges that failed.", *labels)
 
-    def route(self, mount_path: str, operation: Operation) -> Add:
-        """Takes the time of a request to this mount, in seconds."""
-        known = self._routes.get((mount_path, operation))
-        if known is None:
-            known = self._routes[mount_path, operation] = self._new_route(mount_path, _ROUTE_WORDS[operation])
-        return known
+    def sample_well(self) -> None:
+        """Once a second: time each request while there are few, and some where there are many."""
+        self.skips = SKIPS if self.requests - self._requests_before > EACH_TIMED_MAX else 0
+        self._requests_before = self.requests
 
-    def _new_route(self, mount_path: str, word: str) -> Add:
+    def route(self, mount_path: str, operation: Operation) -> Sampled:
+        """Counts and times requests to this mount."""
+        word = _ROUTE_WORDS[operation]
         if len(self._routes) >= ROUTE_NAMES_MAX:  # mounts that came and went; theirs is no longer told apart
             mount_path = "other/"
-        return self.of_mount("route", word, mount_path).add
+        name = f"route.{word}.{part_of_name(mount_path)}"
+        self._routes.add(name)
+        return self.registry.sampled(name, f"{word} requests of one mount.")
 
     def of_mount(self, area: str, word: str, mount_path: str) -> Spread:
         """The timer of one mount, by the documented name that holds its path."""

@@ -85,6 +85,7 @@ class Telemetry:
 
     def tick(self, *, ends_interval: bool = False) -> Mapping[Spread, list[float]]:
         """Take in what was added in the last second, and give it."""
+        self.meters.sample_well()
         samples: dict[Spread, list[float]] = {}
         meters = {id(meter): meter for family in self.families() for meter in family.children.values()}
         for meter in meters.values():
