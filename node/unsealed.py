@@ -7,6 +7,7 @@ node that has just restarted, serves the first request like the thousandth.
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -219,7 +220,12 @@ class Unsealed:
         held = self._held.get(mount.uuid)
         if held is None:
             held = self._held[mount.uuid] = Held(self.sources.random(16).hex())
-        return Outside(commit, held, lambda policy: new_password(self.opened, policy, self.sources.random))
+        return Outside(
+            commit,
+            held,
+            lambda policy: new_password(self.opened, policy, self.sources.random),
+            partial(self.meters.outside_call, mount.type),
+        )
 
     def still_mounted(self, mount: Mount) -> Check:
         """What refuses a commit once this mount's table has changed. Raises NoRoute when the mount is gone already.

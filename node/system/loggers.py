@@ -1,5 +1,6 @@
 """sys/loggers: the level of each part's log lines on the active node (API documentation of the same name)."""
 
+import logging
 from dataclasses import dataclass
 
 from engines.common.context import Context
@@ -8,6 +9,8 @@ from engines.common.fields import Kind, body_param, path_param
 from engines.common.frame import Operation, Route
 from engines.common.plan import Answer, Plan
 from node.logs import LEVELS, LOGGING, PARTS
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +57,10 @@ async def _read_all(request: Nothing, ctx: Context) -> Plan:
 
 
 async def _set_all(request: SetAll, ctx: Context) -> Plan:
-    LOGGING.levels.change(dict.fromkeys(PARTS, _level(request.level)))
+    level = _level(request.level)
+    LOGGING.levels.change(dict.fromkeys(PARTS, level))
     LOGGING.apply()
+    logger.info("the level of all loggers is %s", level)
     return Plan()
 
 
@@ -71,8 +76,10 @@ async def _read(request: Part, ctx: Context) -> Plan:
 
 
 async def _set(request: SetPart, ctx: Context) -> Plan:
-    LOGGING.levels.change({_part(request.name): _level(request.level)})
+    part, level = _part(request.name), _level(request.level)
+    LOGGING.levels.change({part: level})
     LOGGING.apply()
+    logger.info("the level of the logger %s is %s", part, level)
     return Plan()
 
 

@@ -57,7 +57,12 @@ def prometheus(families: Iterable[Family], look: Look) -> bytes:
         series = list(_series(family, name, look))
         if series:
             lines += (f"# HELP {name} {_escaped_help(family.help)}", f"# TYPE {name} {family.kind}", *series)
-    return ("\n".join(lines) + "\n").encode() + generate_latest(_PROCESS)
+    return ("\n".join(lines) + "\n").encode() + process_metrics()
+
+
+def process_metrics() -> bytes:
+    """What the client library knows of this process: process_*, python_*."""
+    return generate_latest(_PROCESS)
 
 
 def _series(family: Family, name: str, look: Look) -> Iterator[str]:

@@ -164,6 +164,13 @@ class NodeMeters:
         """The timer of one mount, by the documented name that holds its path."""
         return self.registry.spread(f"{area}.{word}.{part_of_name(mount_path)}", f"{word} requests of one mount.")
 
+    def outside_call(self, area: str, what: str, call: str, took_s: float, failed: bool) -> None:
+        """An engine ("database") has called something outside, of a kind ("postgresql")."""
+        for name in (f"{area}.{call}", f"{area}.{what}.{call}"):
+            self.registry.spread(name, "Calls of an engine to what it manages outside.").add(took_s)
+            errors = self.registry.counter(f"{name}.error", "Such calls that failed.")
+            errors.value += failed
+
     def of_device(self, path: str) -> DeviceMeters:
         """The meters of an audit device."""
         return DeviceMeters(self, part_of_name(path))
