@@ -85,7 +85,7 @@ class Usage:
             registry.gauges(name, help_, labels, self._reader(name))
 
     def _reader(self, name: str) -> Callable[[], Values]:
-        return lambda: self._values.get(name, {})
+        return lambda: {} if self._core.is_sealed else self._values.get(name, {})
 
     def _expiring_labels(self) -> tuple[str, ...]:
         labels = ("cluster", "gauge", "expiring")

@@ -14,8 +14,9 @@ import yaml
 
 from node.telemetry.exposition import process_metrics
 from node.telemetry.names import prometheus_name
+from tests.cluster.test_raft_meters import MOVES
 from tests.node.cores import new_core
-from tests.node.telemetry.test_every_metric import MOVES, OF_SEVERAL, STEPS
+from tests.node.telemetry.test_every_metric import OF_SEVERAL, STEPS
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 RULES: Final = DEPLOY / "prometheus/alerts.yml"

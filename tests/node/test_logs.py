@@ -27,13 +27,13 @@ def as_it_was() -> Iterator[None]:
 
 def watch(level: str = "info", form: str = "standard") -> Any:
     """A watcher that has begun: its first line is on its way."""
-    return aclosing(LOGGING.watch(level, form))  # type: ignore[type-var]
+    return aclosing(LOGGING.watch(level, form))
 
 
 async def begun(lines: AsyncIterator[bytes]) -> "asyncio.Task[bytes]":
     first = asyncio.ensure_future(anext(lines))
     await asyncio.sleep(0)
-    return first  # type: ignore[return-value]
+    return first
 
 
 @pytest.mark.parametrize(

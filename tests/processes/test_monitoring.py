@@ -223,9 +223,10 @@ def test_monitor_and_usage_commands(three: Cluster, tmp_path: Path) -> None:
     assert "Period start: " in said and "Active clients" in said and "[root]" in said
 
     monitor = started("monitor", "-log-level=trace", "-log-format=json")
-    assert monitor.stdout is not None
+    printed = monitor.stdout
+    assert printed is not None
     lines: list[str] = []
-    reader = threading.Thread(target=lambda: lines.extend(iter(monitor.stdout.readline, "")), daemon=True)
+    reader = threading.Thread(target=lambda: lines.extend(iter(printed.readline, "")), daemon=True)
     reader.start()
     try:
 

@@ -1,5 +1,7 @@
 """The two forms of sys/metrics: Prometheus' text, as its own parser reads it, and the documented JSON."""
 
+from typing import Any
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -76,7 +78,8 @@ def test_the_json_form() -> None:
             "Labels": {"auth_method": 'a"b\\c\nd'},
         }
     ]
-    (sample,) = found["Samples"]  # type: ignore[misc]
+    samples: Any = found["Samples"]
+    (sample,) = samples
     assert (sample["Name"], sample["Count"], sample["Min"], sample["Max"], sample["Mean"]) == (
         "vault.raft.leader.lastContact",
         3,
