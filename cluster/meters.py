@@ -129,25 +129,38 @@ class Spread:
         return Timing(self)
 
 
+class Sampling:
+    """When what happens often is timed. `partial`: since the meters were last read, some of it was not."""
+
+    __slots__ = ("partial", "timed")
+
+    def __init__(self) -> None:
+        self.timed = True
+        self.partial = False
+
+
 class Sampled(Spread):
     """A summary of what happens too often to time it each time: `seen` counts all of it, `add` takes some.
 
-    The sum is that of the samples times what they stand for; where everything was sampled, it is exact.
+    The sum is that of the samples times what they stand for; while everything is timed, it is exact.
     """
 
-    __slots__ = ("_follows", "_seen_before", "seen")
+    __slots__ = ("_counted", "_counted_before", "_sampling", "seen")
 
-    def __init__(self, follows: "Sampled | None" = None) -> None:
-        """`follows`: the meter that counts what is timed here, as happens once for each of its own."""
+    def __init__(self, sampling: Sampling, counted: Callable[[], int] | None = None) -> None:
+        """`counted` says how often it happened so far, where that is counted elsewhere."""
         super().__init__()
         self.seen = 0
-        self._seen_before = 0
-        self._follows = follows or self
+        self._sampling = sampling
+        self._counted = counted or (lambda: self.seen)
+        self._counted_before = 0
 
     def _take(self, samples: list[float]) -> None:
-        # At least what was sampled: a request that waits has added here and is not counted there yet.
-        news = max(self._follows.seen - self._seen_before, len(samples))
-        self._seen_before += news
+        counted = self._counted()
+        news = len(samples)
+        if self._sampling.partial:
+            news = max(news, counted - self._counted_before)
+        self._counted_before = counted
         self.count += news
         stands_for = news / len(samples)
         self.total += sum(samples) * stands_for
@@ -219,12 +232,12 @@ class Registry:
         """A summary without labels; of milliseconds unless `scale` says otherwise."""
         return self.spreads(name, help_, scale=scale).of()
 
-    def sampled(self, name: str, help_: str, follows: Sampled | None = None) -> Sampled:
+    def sampled(self, name: str, help_: str, sampling: Sampling, counted: Callable[[], int] | None = None) -> Sampled:
         """A summary of which some are timed; see Sampled."""
         known = self.families.get(name)
         found = known.children.get(()) if known is not None else None
         if not isinstance(found, Sampled):
-            found = Sampled(follows)
+            found = Sampled(sampling, counted)
             self.families[name] = Family(name, "summary", help_, children={(): found})
         return found
 

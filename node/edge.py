@@ -25,7 +25,6 @@ from node.quick_response import HEADERS, web_response
 from node.quotas.verdict import Verdict
 from node.request import WireRequest
 from node.response import Response, of_error, refusal
-from node.sources import Sources, new_uuid
 from node.upload import STREAMED_PATHS, Upload
 
 logger = logging.getLogger(__name__)
@@ -165,12 +164,6 @@ class InFlight:
     deadline_s: float
     began_s: float
     request: web.BaseRequest
-    _id: str = ""
-
-    def id(self, sources: Sources) -> str:
-        """A name for it, made when somebody first asks."""
-        self._id = self._id or new_uuid(sources)
-        return self._id
 
 
 class Edge:

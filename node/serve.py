@@ -45,8 +45,24 @@ async def serve(node: Unsealed, request: Request) -> Response:
     Raises:
         EngineError, NodeError, ClusterError: What node/status.py maps to a refusal.
     """
+    if node.meters.sampling.timed:
+        return await _timed(node, request)
     if not node.audit.enabled:
         return await _serve(node, request, None)
+    return await _recorded(node, request)
+
+
+async def _timed(node: Unsealed, request: Request) -> Response:
+    began_s = clock()
+    try:
+        return await (_recorded(node, request) if node.audit.enabled else _serve(node, request, None))
+    finally:
+        is_login = not request.token or _ignores_token(node, request)
+        (node.meters.handle_login if is_login else node.meters.handle_request).add(clock() - began_s)
+
+
+async def _recorded(node: Unsealed, request: Request) -> Response:
+    """The answer, with the request's record on the audit devices before it and its own behind it."""
     trail = Trail(node.audit, node.router, request)
     try:
         response = await _serve(node, request, trail)
@@ -60,14 +76,9 @@ async def serve(node: Unsealed, request: Request) -> Response:
 async def _serve(node: Unsealed, request: Request, trail: Trail | None) -> Response:
     since = node.store.leading_term  # before anything is read: see Store.require_lease
     who = ANONYMOUS
-    meters = node.meters
-    meters.requests += 1
-    began_s = 0.0 if meters.requests & meters.skips else clock()
     try:
         if request.token and not _ignores_token(node, request):
             who = await _identify(node, request)
-            if began_s:
-                meters.check_token.add(clock() - began_s)
         for attempt in range(1, PLAN_ATTEMPTS_MAX + 1):
             try:
                 return await _attempt(node, request, who, since, trail)
@@ -84,10 +95,6 @@ async def _serve(node: Unsealed, request: Request, trail: Trail | None) -> Respo
             node.store.require_lease(since)
         raise
     finally:
-        handled = meters.handle_login if who is ANONYMOUS else meters.handle_request
-        handled.seen += 1
-        if began_s:
-            handled.add(clock() - began_s)
         if who.is_last_use and who.token is not None:
             # It is of no use to anybody from its last use on. Should clearing it away fail, the sweeper does it, and
             # the answer, which may be the only copy of what was wrapped, is given nevertheless.
@@ -145,7 +152,7 @@ async def _attempt(node: Unsealed, request: Request, who: Identified, since: int
         await trail.request(mounted.mount, operation)
     timer = mounted.timers.get(operation) or node.new_timer(mounted, operation)
     timer.seen += 1
-    began_s = 0.0 if node.meters.requests & node.meters.skips else clock()
+    began_s = clock() if node.meters.sampling.timed else 0.0
     try:
         plan = await match.route.handler(decoded, context)
         return await _commit(node, request, who, mounted, context, plan, since)

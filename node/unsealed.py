@@ -249,18 +249,18 @@ class Unsealed:
     async def identify(self, request: Request) -> Identified:
         """The sender, if its token is good now. Raises PermissionDenied, with one text for every reason."""
         tokens = self.ledger.tokens
-        meters = self.meters
-        began_s = 0.0 if meters.requests & meters.skips else clock()
+        began_s = clock() if self.meters.sampling.timed else 0.0
         seen = await tokens.lookup(request.token)
         if began_s:
-            meters.token_lookup.add(clock() - began_s)
+            self.meters.token_lookup.add(clock() - began_s)
         if seen is None:
             raise PermissionDenied
         entry = seen.entry
         tokens.usable(entry, self.sources.now_ms(), request.client_address)
         policies, acl = self.rights(entry)
         if began_s:
-            meters.fetch_acl_and_token.add(clock() - began_s)
+            self.meters.fetch_acl_and_token.add(clock() - began_s)
+            self.meters.check_token.add(clock() - began_s)
         known = self._known.get(request.token)
         if known is not None and known.is_still(seen, acl, request.client_address):
             return known

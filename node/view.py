@@ -81,7 +81,8 @@ class OpenedStore:
         Also after the next unsealing, which makes a new one.
         """
         self._ended = True
-        self.meters.hits, self.hits = self.meters.hits + self.hits, 0
+        self.meters.hits += self.hits
+        self.meters.hits_now = int  # of no cache: 0
         self._unwatch()
         self._forget()
 

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
+from uuid import UUID
 
 from engines.common.context import Context
 from engines.common.errors import InvalidRequest
@@ -111,7 +112,7 @@ def _in_flight(core: Core) -> dict[str, object]:
     for edge in core.telemetry.edges:
         for entry in list(edge.in_flight.values()):
             peer = entry.request.transport.get_extra_info("peername") if entry.request.transport else None
-            found[entry.id(core.sources)] = {
+            found[str(UUID(int=id(entry)))] = {
                 "start_time": rfc3339(now_ms - int((now_s - entry.began_s) * 1000)),
                 "client_remote_address": f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "",
                 "request_path": entry.request.raw_path.partition("?")[0],

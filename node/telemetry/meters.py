@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from cluster.meters import ROUTE_NAMES_MAX, Counter, Registry, Sampled, Spread
+from cluster.meters import ROUTE_NAMES_MAX, TICK_S, Counter, Registry, Sampled, Sampling, Spread
 from engines.common.frame import Operation
 from node.telemetry.commits import CommitMeters
 from node.telemetry.names import part_of_name
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from node.tokens.model import TokenEntry
 
 EACH_TIMED_MAX: Final = 500  # requests in a second, up to which each of them is timed
-SKIPS: Final = 0b1111  # beyond that it is one in sixteen: timing each would cost a read some percent
+WINDOWS: Final = 4  # in a second, in which the others are timed: timing each would cost a read some percent
+WINDOW_S: Final = TICK_S / WINDOWS / 16
 
 # What the documentation calls each operation in vault.route.<operation>.<mount>. A PATCH is an update there.
 _ROUTE_WORDS: Final[Mapping[Operation, str]] = {
@@ -36,7 +37,6 @@ class NodeMeters:
         counter, counters, spread = registry.counter, registry.counters, registry.spread
         self.commits = CommitMeters(registry)
         self._routes: set[str] = set()
-        self._requests_before = 0
         # What takes labels that only the node knows: node/telemetry/service.py fills these in.
         self.token_made: Callable[[TokenEntry], None] = lambda entry: None
         self.lease_made: Callable[[Mount, int], None] = lambda mount, ttl_s: None
@@ -57,15 +57,18 @@ class NodeMeters:
         self.barrier_list = spread("barrier.list", "Listing names through the barrier.")
 
         # Requests.
-        sampled = registry.sampled
-        self.requests = 0
-        self.skips = 0  # requests whose number has one of these bits are counted, and not timed
+        self.sampling = Sampling()
+        self._timers: list[Sampled] = []
+        self._requests_before = 0
+
+        def sampled(name: str, help_: str) -> Sampled:
+            return registry.sampled(name, help_, self.sampling, self.requests)
+
         self.handle_request = sampled("core.handle_request", "A request with a token, from the token to the answer.")
-        self.handle_login = sampled("core.handle_login_request", "A request without one, such as a login.")
-        known = self.handle_request
-        self.check_token = sampled("core.check_token", "Judging a request's token and its rights.", known)
-        self.fetch_acl_and_token = sampled("core.fetch_acl_and_token", "Fetching a token and its rights.", known)
-        self.token_lookup = sampled("token.lookup", "Fetching a token.", known)
+        self.handle_login = spread("core.handle_login_request", "A request without one, such as a login.")
+        self.check_token = sampled("core.check_token", "Judging a request's token and its rights.")
+        self.fetch_acl_and_token = sampled("core.fetch_acl_and_token", "Fetching a token and its rights.")
+        self.token_lookup = sampled("token.lookup", "Fetching a token.")
         self.rate_limited = counters("quota.rate_limit.violation", "Requests beyond a rate limit.", "name")
 
         # Audit.
@@ -147,9 +150,19 @@ class NodeMeters:
         self.collection_error = counters("metrics.collection.error", "Usage gauges that failed.", *labels)
 
     def sample_well(self) -> None:
-        """Once a second: time each request while there are few, and some where there are many."""
-        self.skips = SKIPS if self.requests - self._requests_before > EACH_TIMED_MAX else 0
-        self._requests_before = self.requests
+        """Once a second, after the meters were read: time each request while there are few, and some if there are many.
+
+        Whoever times them then does so in `WINDOWS` of each second, a sixteenth of it in all.
+        """
+        requests = self.requests()
+        many = requests - self._requests_before > EACH_TIMED_MAX
+        self._requests_before = requests
+        self.sampling.partial = many or not self.sampling.timed
+        self.sampling.timed = not many
+
+    def requests(self) -> int:
+        """Requests with a token that have come to a mount so far."""
+        return sum(timer.seen for timer in self._timers)
 
     def route(self, mount_path: str, operation: Operation) -> Sampled:
         """Counts and times requests to this mount."""
@@ -157,8 +170,11 @@ class NodeMeters:
         if len(self._routes) >= ROUTE_NAMES_MAX:  # mounts that came and went; theirs is no longer told apart
             mount_path = "other/"
         name = f"route.{word}.{part_of_name(mount_path)}"
-        self._routes.add(name)
-        return self.registry.sampled(name, f"{word} requests of one mount.")
+        timer = self.registry.sampled(name, f"{word} requests of one mount.", self.sampling)
+        if name not in self._routes:
+            self._routes.add(name)
+            self._timers.append(timer)
+        return timer
 
     def of_mount(self, area: str, word: str, mount_path: str) -> Spread:
         """The timer of one mount, by the documented name that holds its path."""

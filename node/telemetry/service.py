@@ -13,7 +13,7 @@ from node.mounts import AUTH_KEY, MOUNTS_KEY
 from node.seal import Seal
 from node.telemetry import exposition, runtime
 from node.telemetry.exposition import Look
-from node.telemetry.meters import NodeMeters
+from node.telemetry.meters import WINDOW_S, WINDOWS, NodeMeters
 from node.telemetry.names import Filter
 from node.telemetry.seal import SealMeters
 from node.telemetry.statsd import Pusher
@@ -76,16 +76,26 @@ class Telemetry:
     async def _run(self) -> None:
         ticks = 0
         while True:
-            await asyncio.sleep(TICK_S)
+            await self._second()
             ticks += 1
             samples = self.tick(ends_interval=ticks % INTERVAL_TICKS == 0)
             if self._pusher.sinks:
                 rows = self._pusher.rows(self.families(), samples)
                 await asyncio.to_thread(self._pusher.send, rows)  # names are looked up, and connections made
 
+    async def _second(self) -> None:
+        sampling = self.meters.sampling
+        if sampling.timed:
+            await asyncio.sleep(TICK_S)
+            return
+        for _ in range(WINDOWS):
+            sampling.timed = True
+            await asyncio.sleep(WINDOW_S)
+            sampling.timed = False
+            await asyncio.sleep(TICK_S / WINDOWS - WINDOW_S)
+
     def tick(self, *, ends_interval: bool = False) -> Mapping[Spread, list[float]]:
         """Take in what was added in the last second, and give it."""
-        self.meters.sample_well()
         samples: dict[Spread, list[float]] = {}
         meters = {id(meter): meter for family in self.families() for meter in family.children.values()}
         for meter in meters.values():
@@ -95,6 +105,7 @@ class Telemetry:
                     samples[meter] = taken
             if ends_interval:
                 meter.end_interval()
+        self.meters.sample_well()
         return samples
 
     # What there is

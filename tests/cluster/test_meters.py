@@ -3,7 +3,7 @@
 import math
 import threading
 
-from cluster.meters import KEPT_PER_TICK_MAX, WINDOW_TICKS, Registry, Sampled, Spread
+from cluster.meters import KEPT_PER_TICK_MAX, WINDOW_TICKS, Registry, Sampled, Sampling, Spread
 
 
 def test_a_summary_counts_sums_and_ranks() -> None:
@@ -76,8 +76,10 @@ def test_threads_may_add() -> None:
 
 def test_sampling_counts_everything() -> None:
     """The count is of all that was seen, and the sum as if the samples were like the rest."""
-    meter = Sampled()
-    follower = Sampled(meter)
+    sampling = Sampling()
+    sampling.partial = True
+    meter = Sampled(sampling)
+    follower = Sampled(sampling, lambda: meter.seen)
     for number in range(160):
         meter.seen += 1
         if number % 16 == 0:
@@ -92,7 +94,7 @@ def test_sampling_counts_everything() -> None:
 
 def test_sampling_everything_is_exact() -> None:
     """While each one is timed, the sum is that of the samples."""
-    meter = Sampled()
+    meter = Sampled(Sampling())
     for sample in (0.001, 0.002, 0.004):
         meter.seen += 1
         meter.add(sample)

@@ -526,7 +526,7 @@ async def garbage(one: Live) -> None:
     "runtime_num_goroutines",
 )
 async def memory(one: Live) -> None:
-    one.held = [bytes([number % 256]) * 4096 for number in range(10_000)]  # type: ignore[attr-defined]
+    one.held = [bytearray(b"x") * (64 << 20), *([number] for number in range(10_000))]  # type: ignore[attr-defined]
     one.core.spawn(asyncio.sleep(3600))
     one.core.spawn(asyncio.sleep(3600))
     await asyncio.sleep(0)
