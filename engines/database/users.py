@@ -101,11 +101,12 @@ class Undo:
 
     async def __call__(self) -> None:
         """Never raises."""
-        await self.begun.condemn(is_settled=True)
-        try:
-            await self.database.drop_user(self.begun.intent.username, self.begun.intent.revocation)
-        except Exception as error:
-            _logger.warning("a user without a lease is left to its intent: %s", type(error).__name__)
+        async with self.begun.ctx.out.held.alone(self.begun.key):
+            await self.begun.condemn(is_settled=True)
+            try:
+                await self.database.drop_user(self.begun.intent.username, self.begun.intent.revocation)
+            except Exception as error:
+                _logger.warning("a user without a lease is left to its intent: %s", type(error).__name__)
 
 
 async def _begin(user: NewUser, role: Role, ctx: Context) -> _Begun:

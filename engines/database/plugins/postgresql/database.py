@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -12,13 +11,12 @@ from engines.database.connection_url import filled, int_of, text_of
 from engines.database.errors import DatabaseRefused
 from engines.database.interface import NewUser, Settings
 from engines.database.pem_file import PemFile
-from engines.database.plugins.postgresql.session import Collided, PostgresqlSession, driver
+from engines.database.plugins.postgresql.session import PostgresqlSession, driver
 from engines.database.pool import Pool, PoolLimits
 from engines.database.statements import POSTGRESQL, quoted, rendered, unwrapped
 
 _RENEW: Final = ("ALTER ROLE \"{{name}}\" VALID UNTIL '{{expiration}}'",)
 _ROTATE: Final = ("ALTER ROLE \"{{name}}\" WITH PASSWORD '{{password}}'",)
-_ATTEMPTS_MAX: Final = 20
 _PEM_PARAMETERS: Final[Mapping[str, str]] = {
     "tls_ca": "sslrootcert",
     "tls_certificate": "sslcert",
@@ -61,7 +59,6 @@ class PostgresqlDatabase:
         self._files = files
         self._is_scram = is_scram
         self._pool = Pool(lambda: PostgresqlSession.connect(parameters), limits)
-        self._after_collision = asyncio.Lock()
 
     async def verify(self) -> None:
         """Log in and ask something harmless."""
@@ -84,13 +81,14 @@ class PostgresqlDatabase:
 
     async def drop_user(self, username: str, statements: tuple[str, ...]) -> None:
         """Drop the role with its privileges and sessions; what it owns goes to the configured user."""
-        if not unwrapped(statements):
-            await self._attempted(lambda session: _drop(session, username))
-            return
         try:
-            await self._run(rendered(statements, _names(username), POSTGRESQL))
+            if unwrapped(statements):
+                await self._run(rendered(statements, _names(username), POSTGRESQL))
+            else:
+                await self._pool.run(lambda session: _drop(session, username))
         except DatabaseRefused:
-            # The statements of a role need not bear that the user is gone, and revoking twice must succeed.
+            # Statements need not bear that the user is gone, or goes meanwhile: what a leader that died was doing, the
+            # server does to its end. And revoking twice must succeed.
             if await self._pool.run(lambda session: _found(session, username)):
                 raise
 
@@ -118,29 +116,13 @@ class PostgresqlDatabase:
             texts = rendered(statements, {**values, **names, "password": stored}, POSTGRESQL)
             await session.execute(_as_one(texts), password)
 
-        await self._attempted(work)
+        await self._pool.run(work)
 
     async def _run(self, texts: Sequence[str], secret: str = "") -> None:
         async def work(session: PostgresqlSession) -> None:
             await session.execute(_as_one(texts), secret)
 
-        await self._attempted(work)
-
-    async def _attempted(self, work: Any) -> None:
-        """Do the work; two transactions that grant on the same table collide, and then go one at a time."""
-        try:
-            await self._pool.run(work)
-            return
-        except Collided:
-            pass
-        for attempt in range(1, _ATTEMPTS_MAX + 1):
-            try:
-                async with self._after_collision:
-                    await self._pool.run(work)
-                return
-            except Collided:
-                if attempt == _ATTEMPTS_MAX:
-                    raise
+        await self._pool.run(work)
 
 
 def _names(username: str) -> dict[str, str]:

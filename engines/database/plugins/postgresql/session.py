@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from engines.common.errors import InvalidRequest
-from engines.database.errors import DatabaseRefused, DatabaseUnreachable
+from engines.database.errors import Collided, DatabaseRefused, DatabaseUnreachable
 from engines.database.pool import OPERATION_S_MAX
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class PostgresqlSession:
         # The rest of the error quotes the statement.
         said = (error.diag.message_primary or type(error).__name__).split(" at or near ")[0]
         refused = DatabaseRefused(f"{_without(said, secret, self._secret)} (SQLSTATE {error.sqlstate})")
-        is_race = error.sqlstate in ("40001", "40P01") or "concurrently" in said
+        is_race = error.sqlstate in ("40001", "40P01") or (error.sqlstate == "XX000" and "concurrently" in said)
         return Collided(str(refused)) if is_race else refused
 
     def verifier(self, username: str, password: str) -> str:
@@ -109,10 +109,6 @@ class PostgresqlSession:
             await self._connection.close()
         except (driver().Error, OSError):
             return
-
-
-class Collided(DatabaseRefused):
-    """Another transaction changed the same row of a catalogue at the same time; trying again helps."""
 
 
 def _without(text: str, *secrets: str) -> str:
