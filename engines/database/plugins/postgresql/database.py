@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from engines.common.errors import InvalidRequest
 from engines.database.connection_url import filled, int_of, text_of
+from engines.database.credential import PASSWORD, Credential
 from engines.database.errors import DatabaseRefused
 from engines.database.interface import NewUser, Settings
 from engines.database.pem_file import PemFile
@@ -68,7 +69,7 @@ class PostgresqlDatabase:
         """Make the user in one transaction; rollback statements are for what that cannot take back."""
         values = {"expiration": _moment(user.expire_at_ms)}
         try:
-            await self._with_password(user.creation, user.username, user.password, values)
+            await self._with_credential(user.creation, user.username, user.credential, values)
         except Exception:
             if unwrapped(user.rollback):
                 await self._run(rendered(user.rollback, _names(user.username), POSTGRESQL))
@@ -92,9 +93,9 @@ class PostgresqlDatabase:
             if await self._pool.run(lambda session: _found(session, username)):
                 raise
 
-    async def set_password(self, username: str, password: str, statements: tuple[str, ...]) -> None:
-        """Give the role another password."""
-        await self._with_password(unwrapped(statements) or _ROTATE, username, password, {})
+    async def set_credential(self, username: str, credential: Credential, statements: tuple[str, ...]) -> None:
+        """Give the role another password, or whatever its statements do with a key."""
+        await self._with_credential(unwrapped(statements) or _ROTATE, username, credential, {})
 
     async def close(self) -> None:
         """Close the connections."""
@@ -102,19 +103,18 @@ class PostgresqlDatabase:
         for file in self._files:
             file.close()
 
-    async def _with_password(
-        self, statements: Sequence[str], username: str, password: str, values: Mapping[str, str]
+    async def _with_credential(
+        self, statements: Sequence[str], username: str, credential: Credential, values: Mapping[str, str]
     ) -> None:
-        names = _names(username)
-        if not self._is_scram:
-            texts = rendered(statements, {**values, **names, "password": password}, POSTGRESQL)
-            await self._run(texts, password)
+        values = {**values, **_names(username)}
+        if not self._is_scram or credential.type != PASSWORD:
+            await self._run(rendered(statements, {**values, **credential.values}, POSTGRESQL), credential.secret)
             return
 
         async def work(session: PostgresqlSession) -> None:
-            stored = session.verifier(username, password)
-            texts = rendered(statements, {**values, **names, "password": stored}, POSTGRESQL)
-            await session.execute(_as_one(texts), password)
+            stored = session.verifier(username, credential.secret)
+            texts = rendered(statements, {**values, "password": stored}, POSTGRESQL)
+            await session.execute(_as_one(texts), credential.secret)
 
         await self._pool.run(work)
 
