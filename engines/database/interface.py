@@ -21,7 +21,7 @@ class NewUser:
 
 
 class Database(Protocol):
-    """One configured database. Every method ends within OPERATION_S_MAX.
+    """One configured database. Every method ends within OPERATION_S_MAX, or twice that where it waited for its turn.
 
     All raise DatabaseRefused or DatabaseUnreachable, and InvalidRequest for statements that cannot be filled in.
     Statements are as the role has them; none means what this kind of database does by itself.

@@ -80,6 +80,11 @@ class Pool(Generic[S]):
         self._closing: set[asyncio.Task[None]] = set()
         self._reaper: asyncio.TimerHandle | None = None
 
+    @property
+    def width(self) -> int:
+        """How many sessions may be at work at once now."""
+        return self._turns.width
+
     async def run(self, work: Callable[[S], Coroutine[Any, Any, T]]) -> T:
         """Do the work on a session of its own; again, and alone, where it collided with another's.
 

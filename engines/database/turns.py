@@ -19,6 +19,12 @@ class Turns:
         """From now on one at a time, once those that are at work have ended."""
         self._narrow_until_s = asyncio.get_running_loop().time() + seconds
 
+    @property
+    def width(self) -> int:
+        """How many may work at once now."""
+        is_narrow = asyncio.get_running_loop().time() < self._narrow_until_s
+        return 1 if is_narrow else self._width
+
     async def acquire(self) -> None:
         """Wait for a turn. Each needs its `release`."""
         if self._has_room() and all(turn.cancelled() for turn in self._waiting):
@@ -43,5 +49,4 @@ class Turns:
                 self._busy += 1
 
     def _has_room(self) -> bool:
-        is_narrow = asyncio.get_running_loop().time() < self._narrow_until_s
-        return self._busy < (1 if is_narrow else self._width)
+        return self._busy < self.width

@@ -29,7 +29,7 @@ ATTEMPTS_MAX: Final = 6  # after which a lease is irrevocable, until an operator
 # so that two attempts never overlap.
 _ACT_S_MAX: Final = 12.0
 _BACKOFF_MS: Final = 20_000  # before the second attempt, then twice as long each time: 10 minutes in all
-_AT_ONCE: Final = 8  # requests to an engine from one batch: a hung engine takes up nobody else's
+_AT_ONCE: Final = 32  # requests to an engine from one batch; databases gather them, and bound their own connections
 _LOOK_S: Final = 0.05  # between two looks whether a task is still at a lease: it may be at many, and let go of one
 _ERROR_CHARS_MAX: Final = 512  # what is stored of an engine's refusal
 

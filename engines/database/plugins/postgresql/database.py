@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from engines.common.errors import InvalidRequest
+from engines.database.batches import Batches, Job
 from engines.database.connection_url import filled, int_of, text_of
 from engines.database.credential import PASSWORD, Credential
 from engines.database.errors import DatabaseRefused
@@ -18,6 +20,14 @@ from engines.database.statements import POSTGRESQL, quoted, rendered, unwrapped
 
 _RENEW: Final = ("ALTER ROLE \"{{name}}\" VALID UNTIL '{{expiration}}'",)
 _ROTATE: Final = ("ALTER ROLE \"{{name}}\" WITH PASSWORD '{{password}}'",)
+# One text is one transaction and one round trip. A line of its own for each statement, as one may end in a comment.
+_SEPARATOR: Final = "\n;"
+# What several users may share a transaction for. Anything else could end it, or change what holds for the next one.
+_ABOUT_USERS: Final = re.compile(
+    r"(?:(?:CREATE|ALTER|DROP)\s+(?:USER|ROLE|GROUP)|GRANT|REVOKE|COMMENT\s+ON\s+ROLE|(?:REASSIGN|DROP)\s+OWNED"
+    r"|ALTER\s+DEFAULT\s+PRIVILEGES)\b",
+    re.IGNORECASE,
+)
 _PEM_PARAMETERS: Final[Mapping[str, str]] = {
     "tls_ca": "sslrootcert",
     "tls_certificate": "sslcert",
@@ -60,6 +70,7 @@ class PostgresqlDatabase:
         self._files = files
         self._is_scram = is_scram
         self._pool = Pool(lambda: PostgresqlSession.connect(parameters), limits)
+        self._batches = Batches(self._pool, PostgresqlSession.execute, _SEPARATOR)
 
     async def verify(self) -> None:
         """Log in and ask something harmless."""
@@ -86,7 +97,7 @@ class PostgresqlDatabase:
             if unwrapped(statements):
                 await self._run(rendered(statements, _names(username), POSTGRESQL))
             else:
-                await self._pool.run(lambda session: _drop(session, username))
+                await self._batches.run(Job(lambda session: _drop(session, username)))
         except DatabaseRefused:
             # Statements need not bear that the user is gone, or goes meanwhile: what a leader that died was doing, the
             # server does to its end. And revoking twice must succeed.
@@ -110,58 +121,40 @@ class PostgresqlDatabase:
         if not self._is_scram or credential.type != PASSWORD:
             await self._run(rendered(statements, {**values, **credential.values}, POSTGRESQL), credential.secret)
             return
-
-        async def work(session: PostgresqlSession) -> None:
-            stored = session.verifier(username, credential.secret)
-            texts = rendered(statements, {**values, "password": stored}, POSTGRESQL)
-            await session.execute(_as_one(texts), credential.secret)
-
-        await self._pool.run(work)
+        stored = await self._pool.run(lambda session: session.verifier(username, credential.secret))
+        await self._run(rendered(statements, {**values, "password": stored}, POSTGRESQL), credential.secret)
 
     async def _run(self, texts: Sequence[str], secret: str = "") -> None:
-        async def work(session: PostgresqlSession) -> None:
-            await session.execute(_as_one(texts), secret)
-
-        await self._pool.run(work)
+        text = _SEPARATOR.join(texts)
+        if all(_ABOUT_USERS.match(one) for one in texts):
+            await self._batches.run(Job(lambda _: text, secret))
+        else:
+            await self._pool.run(lambda session: session.execute(text, secret))
 
 
 def _names(username: str) -> dict[str, str]:
     return {"name": username, "username": username}
 
 
-def _as_one(texts: Sequence[str]) -> str:
-    """One text is one transaction and one round trip. A line of its own each, as one may end in a comment."""
-    return "\n;".join(texts)
-
-
 def _moment(unix_ms: int) -> str:
     return datetime.fromtimestamp(unix_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S+0000")
 
 
-async def _found(session: PostgresqlSession, username: str) -> list[tuple[Any, ...]]:
-    """Nothing if there is no such role; else whether this session's user is a superuser."""
-    return await session.execute(
-        "SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)"  # noqa: S608 - quoted
-        f" FROM pg_roles WHERE rolname = {quoted(username, chr(39))}"
-    )
+async def _found(session: PostgresqlSession, username: str) -> bool:
+    literal = quoted(username, "'")
+    return bool(await session.execute(f"SELECT 1 FROM pg_roles WHERE rolname = {literal}"))  # noqa: S608 - quoted
 
 
-async def _drop(session: PostgresqlSession, username: str) -> None:
+def _drop(session: PostgresqlSession, username: str) -> str:
     literal, name = quoted(username, "'"), quoted(username, '"')
-    rows = await _found(session, username)
-    if not rows:
-        return
-    is_superuser = bool(rows[0][0])
     # Whoever is not a superuser may only act for roles that it is a member of; the membership goes with the role.
-    join = () if is_superuser else (f"GRANT {name} TO CURRENT_USER",)
-    await session.execute(
-        _as_one(
-            (
-                *join,
-                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = {literal}",  # noqa: S608
-                f"REASSIGN OWNED BY {name} TO CURRENT_USER",
-                f"DROP OWNED BY {name}",
-                f"DROP ROLE {name}",
-            )
+    join = () if session.is_superuser else (f"GRANT {name} TO CURRENT_USER",)
+    return _SEPARATOR.join(
+        (
+            *join,
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = {literal}",  # noqa: S608
+            f"REASSIGN OWNED BY {name} TO CURRENT_USER",
+            f"DROP OWNED BY {name}",
+            f"DROP ROLE {name}",
         )
     )
