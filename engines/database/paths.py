@@ -75,7 +75,7 @@ async def _write_config(request: ConfigWrite, ctx: Context) -> Plan:
     config = _changed_config(request, None if found is None else found.record)
     if request.verify_connection:
         try:
-            await connections.verified(config)
+            await connections.verified(config, ctx)
         except (DatabaseRefused, DatabaseUnreachable) as error:
             raise InvalidRequest(f"error creating database object: error verifying connection: {error}") from None
     else:

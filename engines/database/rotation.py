@@ -174,9 +174,9 @@ async def _settle_root(name: str, found: store.Stored[RootRotation], ctx: Contex
         return
     changed = connections.with_password(config.record, found.record.password)
     try:
-        await connections.verified(changed)
+        await connections.verified(changed, ctx)
     except (DatabaseRefused, DatabaseUnreachable):
-        await connections.verified(config.record)
+        await connections.verified(config.record, ctx)
         if found.record.old_seen_at_ms:
             await ctx.out.commit((Delete(found.key, found.index),))
         else:
