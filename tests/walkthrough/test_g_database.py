@@ -104,6 +104,10 @@ def test_credentials_as_written(database: Cli, pg: Postgres) -> None:
     out = sr.ok("lease", "revoke", "-prefix", ROLE).out
     assert "All revocation operations queued successfully!" in out
     wait_until(lambda: pg.users() == set(), "the users of the prefix are gone")
+    for _ in range(3):
+        _creds(sr)
+    assert "Success! Revoked any leases with prefix" in sr.ok("lease", "revoke", "-prefix", "-sync", ROLE).out
+    assert pg.users() == set()
 
 
 def test_a_user_goes_at_its_end_although_the_leader_died(database: Cli, three: Cluster, pg: Postgres) -> None:
