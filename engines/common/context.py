@@ -14,6 +14,17 @@ NewPassword = Callable[[str], str]
 """A new password by the password policy of this name; by the default one for an empty name. Raises InvalidRequest."""
 
 
+NoteCall = Callable[[str, str, float, bool], None]
+"""Told of each call that was made outside: of what ("postgresql"), which ("CreateUser"), its seconds, and if it failed.
+
+They become metrics and parts of their names, so neither may hold anything that a client chose.
+"""
+
+
+def _unnoted(what: str, call: str, took_s: float, failed: bool) -> None:
+    pass
+
+
 class Sources(Protocol):
     """What a request may learn that is not in the request. Tests pass FixedSources(now_ms, seed)."""
 
@@ -82,11 +93,12 @@ class Caller:
 @dataclass(frozen=True, slots=True)
 class Outside:
     """What an engine needs that acts outside the store (docs/decisions/0012): first `commit` the intent, then act, and
-    leave the result to the plan. `held` keeps its connections."""
+    leave the result to the plan. `held` keeps its connections, `note_call` counts and times what was done."""
 
     commit: Commit
     held: Held
     new_password: NewPassword
+    note_call: NoteCall = _unnoted
 
 
 # Not frozen: one is made per request, and freezing costs as much as filling it does (docs/performance.md).

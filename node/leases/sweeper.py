@@ -115,10 +115,12 @@ class Sweeper:
         """Begin the oldest prefix revocation, beside the sweeps: it may take long, and must not delay them."""
         if _PREFIXES in self._groups:
             return 0
-        tasks = await self._view.list(store.PREFIX_TASKS, limit=1)
-        for task in tasks:
-            self._begin(_PREFIXES, self._run_prefix_task(store.PREFIX_TASKS + task))
-        return len(tasks)
+        for name in await self._view.list(store.PREFIX_TASKS, limit=_BATCH):
+            task = store.PREFIX_TASKS + name
+            if not self._manager.is_running(task):
+                self._begin(_PREFIXES, self._run_prefix_task(task))
+                return 1
+        return 0
 
     async def _run_prefix_task(self, task: str) -> None:
         try:
@@ -170,7 +172,9 @@ class Sweeper:
                 return  # one of them changed: the next sweep sees how things are
         for mount_uuid, leases in by_mount.items():
             claimed = await self._manager.executor.claim(leases)
-            self._begin(mount_uuid, self._act(claimed))
+            if claimed:
+                task = self._begin(mount_uuid, self._act(claimed))
+                self._manager.executor.hand_over(claimed, task)
 
     async def _has_room(self, mount_uuid: str) -> bool:
         """Whether a mount's engine can take another batch, after a short wait if need be.
@@ -184,10 +188,11 @@ class Sweeper:
                 self._hung.add(mount_uuid)
         return len(tasks) < _GROUPS_MAX
 
-    def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._groups.setdefault(name, set()).add(task)
         task.add_done_callback(lambda done: self._ended(name, done))
+        return task
 
     def _ended(self, name: str, task: asyncio.Task[None]) -> None:
         group = self._groups[name]
