@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 from functools import partial
@@ -31,7 +33,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield made
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def store() -> Iterator[ObjectStore]:
     with object_store() as running:
         yield running
@@ -193,6 +195,54 @@ def test_a_bucket(three: Cluster, store: ObjectStore, tmp_path: Path) -> None:
         for folder, _, files in os.walk(node.data):
             for each in files:
                 assert SECRET.encode() not in (Path(folder) / each).read_bytes(), each
+
+
+def block(name: str) -> str:
+    """A block of commands of the page, by the word behind its "sh"."""
+    page = (ROOT / "docs" / "operations" / "snapshots.md").read_text()
+    found = re.search(rf"^```sh {name}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert found is not None, name
+    return found[1]
+
+
+def test_the_documented_commands(three: Cluster, store: ObjectStore, tmp_path: Path) -> None:
+    """docs/operations/snapshots.md: what it says to type works, with another folder, endpoint and key."""
+    store.bucket("strongroom-backups")
+    (tmp_path / "secret-access-key").write_text(SECRET)
+    places = {
+        "/var/backups/strongroom": str(tmp_path / "backup"),
+        "https://storage.example.com:9000": f"http://{store.endpoint}",
+    }
+    node = three.wait_leader()
+    environment = {**clean_environment(), "VAULT_ADDR": node.address, "VAULT_TOKEN": three.root_token}
+
+    def run(name: str) -> str:
+        commands = block(name)
+        for shown, used in places.items():
+            commands = commands.replace(shown, used)
+        program = f'strongroom() {{ {shlex.join(PROGRAM)} "$@"; }}\n'
+        done = subprocess.run(
+            ["/bin/bash", "-euc", program + commands],
+            env={**environment, "PYTHONPATH": str(ROOT)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("local")
+    run("bucket")
+    wait_until(lambda: status(three, "daily")["last_snapshot_url"], "one is in the folder")
+    wait_until(lambda: status(three, "offsite")["last_snapshot_url"], "one is in the bucket")
+    shown = run("look")
+    assert "daily" in shown and "offsite" in shown
+    assert str(tmp_path / "backup" / complete(tmp_path / "backup")[0]) in shown
+    assert [key.startswith("production/vault-snapshot-") for key in store.keys("strongroom-backups")] == [True]
+    assert SECRET not in three.call("GET", f"{BASE}/config/offsite").body.decode()
+    delete(three, "daily")
+    delete(three, "offsite")
 
 
 @pytest.fixture
