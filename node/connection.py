@@ -9,7 +9,6 @@ exactly the last byte. Nothing is guessed from what bytes look like; a body may 
 import asyncio
 import logging
 import re
-from dataclasses import dataclass
 from typing import Any, Final
 
 from aiohttp import StreamReader, web
@@ -25,24 +24,25 @@ _LIST: Final = b"LIST "
 _LIST_LINE: Final = re.compile(rb"LIST ([^ ?#\r\n]+)(?:\?([^ #\r\n]*))? (HTTP/1\.[01]\r\n)")
 _L: Final = _LIST[0]
 _CANDIDATE: Final = re.compile(rb"LIST |LIST\Z|LIS\Z|LI\Z|L\Z")
+_LENGTH: Final = re.compile(rb"\r\ncontent-length: *([0-9]{1,9})\r\n", re.IGNORECASE)
 _BLANK_LINE: Final = b"\r\n\r\n"
 _LINE_ENDS: Final = b"\r\n"
-
-
-@dataclass(frozen=True, slots=True)
-class _Handed:
-    """The last piece that the parser was handed, and how things stood before it."""
-
-    piece: bytes
-    requests: int
-    was_complete: bool
-    had_begun: bool
 
 
 class Connection(RequestHandler):
     """aiohttp's connection, which answers in this API's words and understands its LIST method."""
 
-    __slots__ = ("_begins", "_handed", "_header_timeout_s", "_header_timer", "_last_body", "_rest")
+    __slots__ = (
+        "_begins",
+        "_had_begun",
+        "_header_timeout_s",
+        "_header_timer",
+        "_last_body",
+        "_piece",
+        "_requests_before",
+        "_rest",
+        "_was_complete",
+    )
 
     def __init__(self, *args: Any, header_timeout_s: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -50,8 +50,12 @@ class Connection(RequestHandler):
         self._header_timer: asyncio.TimerHandle | None = None
         self._rest = b""  # what the parser was not handed yet: a first line that may be a LIST, or more than it takes
         self._begins = True  # the next byte for the parser is the first of a request
-        self._handed: _Handed | None = None
         self._last_body: StreamReader | None = None  # of the request parsed last
+        # The last piece that the parser was handed, and how things stood before it.
+        self._piece = b""
+        self._requests_before = 0
+        self._was_complete = True
+        self._had_begun = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -76,8 +80,8 @@ class Connection(RequestHandler):
                     continue
                 if _may_become_list(rest, at):
                     break
-            end = _piece_end(rest, at)
-            self._hand_on(rest[at:end])
+            end = _piece_end(rest, at, begins=self._begins)
+            self._hand_on(rest[at:end] if at or end < len(rest) else rest)
             at = end
         self._rest = rest[at:]
         if self._request_count > parsed:
@@ -96,7 +100,9 @@ class Connection(RequestHandler):
         return self._last_body is None or self._last_body.is_eof()
 
     def _hand_on(self, piece: bytes) -> None:
-        self._handed = _Handed(piece, self._request_count, self._is_complete, self._begins)
+        self._piece = piece
+        self._requests_before, self._was_complete = self._request_count, self._is_complete
+        self._had_begun = self._begins
         self._feed(piece)
 
     def _feed(self, data: bytes) -> None:
@@ -104,19 +110,21 @@ class Connection(RequestHandler):
         super().data_received(data)
         if self._request_count > count and self._messages:
             self._last_body = self._messages[-1][1]
-        if self._handed is not None:
-            self._begins = self._has_ended(self._handed)
+        self._begins = self._has_ended()
 
-    def _has_ended(self, handed: _Handed) -> bool:
-        """Whether a request ended exactly with this piece, as far as it has been parsed."""
-        if handed.piece.endswith(_BLANK_LINE):
-            # A head ends with it, so nothing can have begun behind the end of what came before.
-            return self._is_complete
-        if len(handed.piece) > 1:
-            return False  # somewhere within it, perhaps: its last byte comes alone
-        if handed.had_begun and handed.piece in _LINE_ENDS:
+    def _has_ended(self) -> bool:
+        """Whether a request ended exactly with the last piece, as far as it has been parsed."""
+        if not self._is_complete:
+            return False
+        piece, more = self._piece, self._request_count - self._requests_before
+        if piece.endswith(_BLANK_LINE):
+            return True  # a head ends with it, so nothing can have begun behind the end of what came before
+        if len(piece) > 1:
+            # Somewhere within it, perhaps: its last byte comes alone. Or it is one request by its own length.
+            return more == 1 and self._had_begun and _is_one_request(piece, 0, len(piece))
+        if self._had_begun and piece in _LINE_ENDS:
             return True  # blank lines ahead of a request belong to none
-        return self._is_complete and (self._request_count > handed.requests or not handed.was_complete)
+        return more > 0 or not self._was_complete
 
     def handle_error(
         self,
@@ -154,11 +162,18 @@ def _may_become_list(rest: bytes, at: int) -> bool:
     return len(line) <= _LINE_BYTES_MAX and b"\n" not in line and (line.startswith(_LIST) or _LIST.startswith(line))
 
 
-def _piece_end(rest: bytes, at: int) -> int:
+def _is_one_request(rest: bytes, at: int, end: int) -> bool:
+    """Whether this is a head and the bytes that it tells: if the parser agrees that it is one, it is no more."""
+    head_end = rest.find(_BLANK_LINE, at, end) + len(_BLANK_LINE)
+    length = _LENGTH.search(rest, at, head_end)
+    return length is not None and head_end + int(length[1]) == end
+
+
+def _piece_end(rest: bytes, at: int, *, begins: bool) -> int:
     """Where the next piece ends: before whatever looks like a LIST, and so that what ends with it can be told."""
     found = _CANDIDATE.search(rest, at + 1)
     end = len(rest) if found is None else found.start()
-    if end - at == 1 or rest.endswith(_BLANK_LINE, at, end):
+    if end - at == 1 or rest.endswith(_BLANK_LINE, at, end) or (begins and _is_one_request(rest, at, end)):
         return end
     # All but the last byte, which then comes alone. Blank lines may follow a request, so line ends come alone too.
     ends_from = max(at, end - len(_BLANK_LINE))
