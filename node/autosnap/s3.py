@@ -6,6 +6,7 @@ texts may quote keys.
 """
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
@@ -22,6 +23,9 @@ _CONNECT_S: Final = 10
 _READ_S: Final = 60
 _ATTEMPTS: Final = 3
 
+_at_work: set[tuple[str, str, str]] = set()  # endpoint, bucket and key of what this process is uploading
+_at_work_lock: Final = threading.Lock()
+
 
 class S3Bucket:
     """The bucket of one configuration."""
@@ -35,12 +39,20 @@ class S3Bucket:
         Raises:
             AutoSnapshotFailed: There is no object of this name, and the older ones are all there.
         """
-        with _told():
-            client = _client(self._config)
-            self._abort_leftovers(client)
-            self._upload(client, self._config.key_prefix + name, chunks)
+        key = self._config.key_prefix + name
+        own = (self._config.endpoint_url, self._config.aws_s3_bucket, key)
+        with _at_work_lock:
+            _at_work.add(own)
         try:
             with _told():
+                client = _client(self._config)
+                self._upload(client, key, chunks)
+        finally:
+            with _at_work_lock:
+                _at_work.discard(own)
+        try:
+            with _told():
+                self._abort_leftovers(client)
                 self._prune(client)
         except AutoSnapshotFailed as error:
             return f"the snapshot is complete, but older ones could not be removed: {error}"
@@ -85,7 +97,9 @@ class S3Bucket:
         for page in client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix):
             for upload in page.get("Uploads", ()):
                 key = upload["Key"]
-                if self._config.numbered([key.removeprefix(self._config.key_prefix)]):
+                with _at_work_lock:
+                    is_at_work = (self._config.endpoint_url, bucket, key) in _at_work
+                if not is_at_work and self._config.numbered([key.removeprefix(self._config.key_prefix)]):
                     client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload["UploadId"])
 
     def _prune(self, client: "S3Client") -> None:

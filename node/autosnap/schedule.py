@@ -9,7 +9,7 @@ import logging
 from pathlib import Path
 from typing import Final
 
-from cluster.errors import ClusterError, Conflict, NoLeader, OutcomeUnknown
+from cluster.errors import ClusterError, Conflict
 from cluster.restore import require_room
 from engines.common.context import Context, Seen
 from engines.common.plan import Check, Put
@@ -53,7 +53,7 @@ class AutoSnapshots:
                     return
                 await asyncio.wait(at_work.values(), timeout=_PERIOD_S, return_when=asyncio.FIRST_COMPLETED)
                 for name in [name for name, task in at_work.items() if task.done()]:
-                    at_work.pop(name).result()  # raises what an attempt could not even write down: NoLeader
+                    _log_failure(name, at_work.pop(name).exception())
         finally:
             for task in at_work.values():
                 task.cancel()
@@ -67,7 +67,10 @@ class AutoSnapshots:
         status = status_of(status_seen)
         if status.is_open:
             status = status.ended(_INTERRUPTED, completed=False, now_ms=now_ms)
-            await _store(name, status, status_seen, seen, ctx)
+            try:
+                await _store(name, status, status_seen, seen, ctx)
+            except Conflict:
+                return False  # the configuration has just been changed: the next look follows the new one
         return status.due_ms(AutoConfig.from_bytes(seen.value), seen.index, now_ms) <= now_ms
 
     async def _attempt(self, name: str, ctx: Context) -> None:
@@ -92,8 +95,6 @@ class AutoSnapshots:
         """What went wrong, or "", and whether there is a snapshot."""
         try:
             warning = await self._keep(await self._snapshots.take(), config, config.file_name(status.number))
-        except (NoLeader, OutcomeUnknown):
-            raise  # it is for the next leader
         except (ClusterError, NodeError) as error:
             return str(error), False
         except OSError as error:
@@ -126,6 +127,14 @@ class AutoSnapshots:
         own = getattr(self._core.config.storage, "path", "")
         if own and folder.stat().st_dev == Path(own).stat().st_dev:
             require_room(folder, size)
+
+
+def _log_failure(name: str, error: BaseException | None) -> None:
+    """Of an attempt whose end could not even be written down. What is stored says that it was cut off."""
+    if isinstance(error, ClusterError):
+        logger.warning("what became of the automatic snapshot %s could not be stored: %s", name, error)
+    elif error is not None:
+        log_unforeseen("an automatic snapshot failed", error)
 
 
 def status_of(seen: Seen | None) -> AutoStatus:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import count
 
 import pytest
+from botocore.exceptions import ClientError
 
 from node.autosnap.errors import AutoSnapshotFailed
 from node.autosnap.model import AutoConfig
@@ -76,12 +77,37 @@ def test_an_upload_that_is_given_up(store: ObjectStore, config: AutoConfig) -> N
 
 
 def test_uploads_of_a_node_that_died_are_aborted(store: ObjectStore, config: AutoConfig) -> None:
-    """Those of this configuration, before the next upload; no other ones."""
+    """Those of this configuration, with the next upload; no other ones."""
     bucket, name = config.aws_s3_bucket, config.file_name(1)
     for key in (f"cluster/a/{name}", f"cluster/a/other-{name}", "cluster/a/vault-snapshot-x"):
         store.client.create_multipart_upload(Bucket=bucket, Key=key)
     S3Bucket(config).keep(config.file_name(2), chunks(b"x"))
     assert sorted(store.uploads(bucket)) == [f"cluster/a/other-{name}", "cluster/a/vault-snapshot-x"]
+
+
+def test_two_configurations_with_one_prefix(store: ObjectStore, config: AutoConfig) -> None:
+    """Neither aborts what the other is uploading just now."""
+
+    def another_in_the_middle() -> Iterator[bytes]:
+        yield CONTENT
+        S3Bucket(config).keep(config.file_name(2), chunks(b"small"))
+        yield b"end"
+
+    assert S3Bucket(config).keep(config.file_name(1), another_in_the_middle()) == ""
+    assert store.read(config.aws_s3_bucket, f"cluster/a/{config.file_name(1)}") == CONTENT + b"end"
+    assert len(store.keys(config.aws_s3_bucket)) == 2
+
+
+def test_clearing_away_that_is_refused(store: ObjectStore, config: AutoConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys that may only put: the snapshot is there, and what went wrong is said."""
+
+    def refuses(*_: object) -> None:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "quotes a key"}}, "ListMultipartUploads")
+
+    monkeypatch.setattr(S3Bucket, "_abort_leftovers", refuses)
+    said = S3Bucket(config).keep(config.file_name(1), chunks(b"x"))
+    assert said.startswith("the snapshot is complete, but") and said.endswith("AccessDenied to ListMultipartUploads")
+    assert len(store.keys(config.aws_s3_bucket)) == 1
 
 
 def test_encryption(store: ObjectStore, config: AutoConfig) -> None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from cluster.errors import Conflict, NoLeader, SnapshotRefused
+from cluster.errors import Conflict, NoLeader, OutcomeUnknown, SnapshotRefused
 from engines.common.context import Context, Outside
 from engines.common.held import Held
 from engines.common.plan import Delete, Put, Write
@@ -198,6 +198,35 @@ async def test_leadership_is_lost_in_the_middle(schedule: Schedule) -> None:
     with pytest.raises(NoLeader):
         await task
     assert schedule.status().is_open
+
+
+async def test_an_outcome_that_cannot_be_stored(schedule: Schedule) -> None:
+    """What is stored says then that the attempt was cut off, and it is tried again."""
+    schedule.configure()
+    commit, commits = schedule.commit, 0
+
+    async def fails_at_the_end(writes: Sequence[Write]) -> int:
+        nonlocal commits
+        commits += 1
+        if commits == 2:  # the first is the beginning of the attempt
+            raise OutcomeUnknown("time ran out")
+        return await commit(writes)
+
+    schedule.commit = fails_at_the_end  # type: ignore[method-assign]
+    await schedule.tend()
+    assert (schedule.status().failures, schedule.status().is_open) == (1, False)
+    assert "interrupted" in schedule.status().last_error
+    schedule.sources.advance_s(30)
+    await schedule.tend()
+    assert schedule.status().failures == 0
+
+
+async def test_a_lease_that_is_missing_for_a_moment(schedule: Schedule) -> None:
+    """The node leads still, and can say so in the store: the attempt has failed, like any other."""
+    schedule.configure()
+    schedule.snapshots.error = NoLeader("this node is not the active node of the cluster")
+    await schedule.tend()
+    assert (schedule.status().failures, schedule.status().is_open) == (1, False)
 
 
 async def test_a_slow_one_delays_no_other(schedule: Schedule) -> None:
