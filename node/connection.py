@@ -3,12 +3,14 @@
 The parser under aiohttp knows only the registered methods, and LIST is none. Where a request begins, its first line is
 rewritten to the documented equivalent, GET with list=true. Bytes are handed on in pieces that end where a LIST might
 begin, so it is the parser itself that says whether a request began there: the one before was parsed to its end with
-exactly the last byte. Nothing is guessed from what bytes look like; a body may hold any text.
+exactly the last byte, or where its own length says. Nothing is guessed from what bytes look like; a body may hold any
+text.
 """
 
 import asyncio
 import logging
 import re
+from enum import Enum, auto
 from typing import Any, Final
 
 from aiohttp import StreamReader, web
@@ -20,6 +22,8 @@ from node.response import refusal
 logger = logging.getLogger(__name__)
 
 _LINE_BYTES_MAX: Final = 8190  # aiohttp's own bound of a first line
+# In one packet. Each costs microseconds; a chunked body may hold any number of them.
+_CANDIDATES_MAX: Final = 1000
 _LIST: Final = b"LIST "
 _LIST_LINE: Final = re.compile(rb"LIST ([^ ?#\r\n]+)(?:\?([^ #\r\n]*))? (HTTP/1\.[01]\r\n)")
 _L: Final = _LIST[0]
@@ -29,11 +33,22 @@ _BLANK_LINE: Final = b"\r\n\r\n"
 _LINE_ENDS: Final = b"\r\n"
 
 
+class _Piece(Enum):
+    """What is known of a piece before the parser sees it."""
+
+    WITHIN = auto()  # it ends within something
+    BLANK_LINE = auto()  # it ends with a blank line, as each head does
+    SIZED = auto()  # with it ends the one request that it, or it and the pieces before it, are by their length
+    BYTE = auto()  # a single byte
+    LINE_END = auto()  # a single byte that ends a line
+
+
 class Connection(RequestHandler):
     """aiohttp's connection, which answers in this API's words and understands its LIST method."""
 
     __slots__ = (
         "_begins",
+        "_body_left",
         "_had_begun",
         "_header_timeout_s",
         "_header_timer",
@@ -50,9 +65,10 @@ class Connection(RequestHandler):
         self._header_timer: asyncio.TimerHandle | None = None
         self._rest = b""  # what the parser was not handed yet: a first line that may be a LIST, or more than it takes
         self._begins = True  # the next byte for the parser is the first of a request
+        self._body_left = 0  # bytes that the request with a length lacks, which the parser was handed a part of
         self._last_body: StreamReader | None = None  # of the request parsed last
         # The last piece that the parser was handed, and how things stood before it.
-        self._piece = b""
+        self._piece: _Piece | None = None
         self._requests_before = 0
         self._was_complete = True
         self._had_begun = True
@@ -70,18 +86,25 @@ class Connection(RequestHandler):
         parsed = self._request_count
         if not data:
             self._feed(b"")
-        rest, at = self._rest + data, 0
+        rest, at, candidates = self._rest + data, 0, 0
         while at < len(rest) and not self._is_full:
             if self._begins and rest[at] == _L:
                 line = _LIST_LINE.match(rest, at)
                 if line is not None:
-                    self._hand_on(_as_get(line))
+                    self._hand_on(_as_get(line), _Piece.WITHIN)
                     at = line.end()
                     continue
                 if _may_become_list(rest, at):
                     break
-            end = _piece_end(rest, at, begins=self._begins)
-            self._hand_on(rest[at:end] if at or end < len(rest) else rest)
+            size = self._body_left or (_request_size(rest, at) if self._begins else 0)
+            if size:
+                end = min(at + size, len(rest))
+                self._body_left = at + size - end
+                piece = _Piece.WITHIN if self._body_left else _Piece.SIZED
+            else:
+                candidates += 1
+                end, piece = _piece(rest, at, is_looked_into=candidates <= _CANDIDATES_MAX)
+            self._hand_on(rest[at:end], piece)
             at = end
         self._rest = rest[at:]
         if self._request_count > parsed:
@@ -99,11 +122,11 @@ class Connection(RequestHandler):
         """Whether the request parsed last has its whole body."""
         return self._last_body is None or self._last_body.is_eof()
 
-    def _hand_on(self, piece: bytes) -> None:
+    def _hand_on(self, data: bytes, piece: _Piece) -> None:
         self._piece = piece
         self._requests_before, self._was_complete = self._request_count, self._is_complete
         self._had_begun = self._begins
-        self._feed(piece)
+        self._feed(data)
 
     def _feed(self, data: bytes) -> None:
         count = self._request_count
@@ -114,17 +137,16 @@ class Connection(RequestHandler):
 
     def _has_ended(self) -> bool:
         """Whether a request ended exactly with the last piece, as far as it has been parsed."""
-        if not self._is_complete:
-            return False
-        piece, more = self._piece, self._request_count - self._requests_before
-        if piece.endswith(_BLANK_LINE):
-            return True  # a head ends with it, so nothing can have begun behind the end of what came before
-        if len(piece) > 1:
-            # Somewhere within it, perhaps: its last byte comes alone. Or it is one request by its own length.
-            return more == 1 and self._had_begun and _is_one_request(piece, 0, len(piece))
-        if self._had_begun and piece in _LINE_ENDS:
-            return True  # blank lines ahead of a request belong to none
-        return more > 0 or not self._was_complete
+        match self._piece:
+            case None:
+                return True
+            case _Piece.WITHIN:
+                return False
+            case _Piece.BLANK_LINE:
+                return self._is_complete  # what comes before ended here: nothing can have begun behind it
+            case _Piece.LINE_END if self._had_begun:
+                return True  # blank lines ahead of a request belong to none
+        return self._is_complete and (self._request_count > self._requests_before or not self._was_complete)
 
     def handle_error(
         self,
@@ -162,23 +184,33 @@ def _may_become_list(rest: bytes, at: int) -> bool:
     return len(line) <= _LINE_BYTES_MAX and b"\n" not in line and (line.startswith(_LIST) or _LIST.startswith(line))
 
 
-def _is_one_request(rest: bytes, at: int, end: int) -> bool:
-    """Whether this is a head and the bytes that it tells: if the parser agrees that it is one, it is no more."""
-    head_end = rest.find(_BLANK_LINE, at, end) + len(_BLANK_LINE)
+def _request_size(rest: bytes, at: int) -> int:
+    """The size of the request that begins here, if its head is here and tells its length; or 0.
+
+    The parser refuses a second length and one beside chunks, so it sees the same size or no request.
+    """
+    head_end = rest.find(_BLANK_LINE, at) + len(_BLANK_LINE)
     length = _LENGTH.search(rest, at, head_end)
-    return length is not None and head_end + int(length[1]) == end
+    return 0 if length is None else head_end + int(length[1]) - at
 
 
-def _piece_end(rest: bytes, at: int, *, begins: bool) -> int:
+def _piece(rest: bytes, at: int, *, is_looked_into: bool) -> tuple[int, _Piece]:
     """Where the next piece ends: before whatever looks like a LIST, and so that what ends with it can be told."""
-    found = _CANDIDATE.search(rest, at + 1)
+    found = _CANDIDATE.search(rest, at + 1) if is_looked_into else None
     end = len(rest) if found is None else found.start()
-    if end - at == 1 or rest.endswith(_BLANK_LINE, at, end) or (begins and _is_one_request(rest, at, end)):
-        return end
+    if end - at == 1:
+        return end, _piece_of_one(rest[at])
+    if rest.endswith(_BLANK_LINE, at, end):
+        return end, _Piece.BLANK_LINE
     # All but the last byte, which then comes alone. Blank lines may follow a request, so line ends come alone too.
     ends_from = max(at, end - len(_BLANK_LINE))
     last = ends_from + len(rest[ends_from:end].rstrip(_LINE_ENDS))
-    return max(at + 1, last - 1)
+    end = max(at + 1, last - 1)
+    return end, _piece_of_one(rest[at]) if end - at == 1 else _Piece.WITHIN
+
+
+def _piece_of_one(byte: int) -> _Piece:
+    return _Piece.LINE_END if byte in _LINE_ENDS else _Piece.BYTE
 
 
 def _as_get(line: re.Match[bytes]) -> bytes:
