@@ -96,6 +96,7 @@ class Node:
     process: subprocess.Popen[bytes] | None = None
     environment: dict[str, str] = field(default_factory=dict)
     program: tuple[str, ...] = PROGRAM
+    data_folder: Path | None = None
 
     @property
     def address(self) -> str:
@@ -104,8 +105,8 @@ class Node:
 
     @property
     def data(self) -> Path:
-        """The data folder."""
-        return self.folder / self.name
+        """The data folder: `data_folder`, or one beside the log."""
+        return self.data_folder or self.folder / self.name
 
     @property
     def log(self) -> str:

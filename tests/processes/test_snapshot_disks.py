@@ -2,13 +2,13 @@
 
 import http.client
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.processes.cluster import Cluster, Node, cluster, wait_until
-from tests.processes.small_disk import fill, small_disk
+from tests.processes.cluster import Cluster, Node, wait_until
+from tests.processes.conftest import SnapshotNodes
+from tests.processes.small_disk import fill, required
 
 pytestmark = pytest.mark.processes
 
@@ -16,27 +16,15 @@ SNAPSHOT = "sys/storage/raft/snapshot"
 AUTO = "sys/storage/raft/snapshot-auto"
 
 
-@pytest.fixture(scope="module")
-def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A disk of 260 MB: 128 MiB of it are always kept free for the log."""
-    yield from small_disk(tmp_path_factory.mktemp("disks") / "disk", 260)
+@pytest.fixture
+def disk(snapshot_nodes: SnapshotNodes) -> Path:
+    """The disk of n1: 260 MB."""
+    return required(snapshot_nodes.disk)
 
 
-@pytest.fixture(scope="module")
-def three(disk: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Three nodes, the first of which has its data on that disk, with some megabytes of secrets."""
-
-    def prepare(node: Node) -> None:
-        if node.name == "n1":
-            node.config = node.config.replace(f'path = "{node.data}"', f'path = "{disk / "n1"}"')
-
-    with cluster(tmp_path_factory.mktemp("nodes"), prepare=prepare) as made:
-        assert made.wait_leader().name == "n1"
-        for number in range(30):
-            put(made, f"fill/{number}", "x" * 100_000)
-        yield made
-        for node in made.nodes:
-            assert "Traceback" not in node.log, node.log[-4000:]
+@pytest.fixture
+def three(snapshot_nodes: SnapshotNodes) -> Cluster:
+    return snapshot_nodes.cluster
 
 
 def put(three: Cluster, key: str, value: str) -> None:
@@ -103,13 +91,14 @@ def test_the_disk_of_another_node_is_full(three: Cluster, disk: Path) -> None:
     leader, token = lead(three, "n2"), three.root_token
     full = three[0]
     archive = saved(three)
+    said = len(full.log)
     ballast = fill(disk, leave=2_000_000)
     assert leader.call("POST", SNAPSHOT, archive, token=token).status == 204
     assert get(leader, token, "which") == "old"
     assert full.process is not None
     wait_until(lambda: full.process is not None and full.process.poll() is not None, "the stream does not fit")
     assert full.process.returncode == 1
-    errors = [line for line in full.log.splitlines() if line.startswith("Error: ")]
+    errors = [line for line in full.log[said:].splitlines() if line.startswith("Error: ")]
     assert len(errors) == 1 and "space" in errors[0], errors
     put(three_without(three, full), "meanwhile", "1")
     ballast.unlink()

@@ -2,31 +2,23 @@
 
 import subprocess
 import threading
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.processes.cluster import PROGRAM, ROOT, Cluster, Node, clean_environment, cluster, wait_until
-from tests.processes.dying_server import RENAMING, SENDING, STEPS, doom, mortal
+from tests.processes.cluster import PROGRAM, ROOT, Cluster, Node, clean_environment, wait_until
+from tests.processes.conftest import SnapshotNodes
+from tests.processes.dying_server import RENAMING, SENDING, STEPS, doom
 
 pytestmark = pytest.mark.processes
 
 SNAPSHOT = "sys/storage/raft/snapshot"
-FILL = 40
 
 
-@pytest.fixture(scope="module")
-def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Three nodes that die when they are told to, with some megabytes of secrets."""
-    with cluster(tmp_path_factory.mktemp("faults"), prepare=mortal) as made:
-        leader = made.wait_leader()
-        for number in range(FILL):
-            put(leader, made.root_token, f"fill/{number}", "x" * 100_000)
-        yield made
-        for node in made.nodes:
-            assert "Traceback" not in node.log, node.log[-4000:]
+@pytest.fixture
+def three(snapshot_nodes: SnapshotNodes) -> Cluster:
+    return snapshot_nodes.cluster
 
 
 def put(node: Node, token: str, key: str, value: str) -> None:
@@ -64,7 +56,11 @@ def leaves_nothing(node: Node) -> bool:
     return not any((node.data / "raft" / "snapshots").iterdir())
 
 
-@pytest.mark.parametrize("step", ["save: not spooled", "save: spooled", SENDING])
+def marked(steps: tuple[str, ...], often: tuple[str, ...]) -> list[object]:
+    return [step if step in often else pytest.param(step, marks=pytest.mark.slow) for step in steps]
+
+
+@pytest.mark.parametrize("step", marked(("save: not spooled", "save: spooled", SENDING), (SENDING,)))
 def test_the_leader_is_killed_during_a_save(three: Cluster, tmp_path: Path, step: str) -> None:
     """`save` fails and leaves no file; what a client got of the download is refused by inspect and by restore."""
     leader, token = three.wait_leader(), three.root_token
@@ -107,11 +103,7 @@ def test_a_broken_download_is_refused(three: Cluster, tmp_path: Path) -> None:
 CHANGES_NOTHING = ("receiving", "received", "unpacked", "checked", "index reserved", "rewritten", "staging", "staged")
 IS_DONE = ("applying", RENAMING, "applied", "committed")
 # Each kind of step in every run, all of them in the slow one.
-OFTEN = ("receiving", "staging", RENAMING)
-
-
-def marked(steps: tuple[str, ...], often: tuple[str, ...]) -> list[object]:
-    return [step if step in often else pytest.param(step, marks=pytest.mark.slow) for step in steps]
+OFTEN = ("receiving", "staged by all", RENAMING)
 
 
 def restore_with_death(three: Cluster, victim: Node, step: str) -> tuple[int, set[object]]:
@@ -151,9 +143,7 @@ def test_the_leader_is_killed_during_a_restore(three: Cluster, step: str) -> Non
     assert found == ({"old"} if step in IS_DONE else {"new"})
 
 
-@pytest.mark.parametrize(
-    "step", marked(("taking the stream", "staging", "staged", "applying", RENAMING), ("taking the stream", RENAMING))
-)
+@pytest.mark.parametrize("step", marked(("taking the stream", "staging", "staged", "applying", RENAMING), (RENAMING,)))
 def test_another_node_is_killed_during_a_restore(three: Cluster, step: str) -> None:
     """A majority is enough: the restore is done, and the node that died has it too when it is back."""
     leader = three.wait_leader()
