@@ -61,7 +61,6 @@ class _Spooled:
 class Taken:
     """A snapshot of the store, which is packed while `chunks` are read, in a thread. `close` it in any case."""
 
-    index: int
     chunks: Iterator[bytes]
     _file: BinaryIO
 
@@ -119,7 +118,7 @@ class Snapshots:
         logger.info("a snapshot of index %d is being saved (%d bytes)", spooled.meta.index, spooled.size)
         spooled.file.seek(0)
         chunks = pack(meta, spooled.file, spooled.size, sums, sealed, sources.now_ms() // 1000)
-        return Taken(spooled.meta.index, chunks, spooled.file)
+        return Taken(chunks, spooled.file)
 
     def _spool(self, reader: SnapshotReader) -> _Spooled:
         path = self._folder / f"save-{new_uuid(self._core.sources)}"
