@@ -7,17 +7,17 @@ snapshots pass through in chunks, within bounds of their own.
 
 import asyncio
 import logging
-import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
-from aiohttp import ClientPayloadError, HttpVersion11, StreamReader, web
+from aiohttp import ClientPayloadError, HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
 from aiohttp.web_protocol import RequestHandler
 
 from node.config.listeners import Listener
+from node.connection import Connection
 from node.errors import BadRequest, RequestTimedOut, RequestTooLarge, UploadInterrupted
 from node.forwarded_for import with_client_address
 from node.quick_response import HEADERS, web_response
@@ -42,97 +42,12 @@ class Gate(Protocol):
 
 
 STOP_TIMEOUT_S: Final = 10.0  # for what is being worked on when the listener stops
-_LINE_BYTES_MAX: Final = 8190  # aiohttp's own bound of a first line
-_LIST_LINE: Final = re.compile(rb"\ALIST ([^ ?#\r\n]+)(?:\?([^ #\r\n]*))? (HTTP/1\.[01]\r\n)")
 _BODILESS: Final = frozenset({"GET", "HEAD", "LIST"})
 # For an archive of SNAPSHOT_BYTES_MAX at 20 MB/s; a peer that takes or gives nothing is cut off long before.
 STREAM_S_MAX: Final = 3600.0
 STREAM_STALL_S_MAX: Final = 60.0
 _STREAMED: Final = frozenset(f"/v1/{path}" for path in STREAMED_PATHS)
 _KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "LIST", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-
-
-class _Protocol(RequestHandler):
-    """aiohttp's connection, which answers in this API's words and understands its LIST method.
-
-    The parser under aiohttp knows only the registered methods, and LIST is none. Where a request begins, its first line
-    is rewritten to the documented equivalent, GET with list=true. A request begins where the one before was parsed to
-    its end; whether that one has been answered, or aiohttp waits for the next yet, says nothing about the bytes.
-    """
-
-    __slots__ = ("_header_timeout_s", "_header_timer", "_held", "_in_head", "_last_body")
-
-    def __init__(self, *args: Any, header_timeout_s: float, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._header_timeout_s = header_timeout_s
-        self._header_timer: asyncio.TimerHandle | None = None
-        self._held = b""  # the beginning of a first line that may be a LIST
-        self._in_head = False  # a head has begun and is not complete
-        self._last_body: StreamReader | None = None  # of the request parsed last
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._expect_headers()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._headers_came()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        body = self._last_body
-        in_head = bool(data) and (body is None or body.is_eof())
-        if in_head and not self._in_head and (self._held or data[:1] == b"L"):
-            data = self._held + data
-            if b"\n" not in data and len(data) <= _LINE_BYTES_MAX:
-                self._held = data
-                self._expect_headers()
-                return
-            self._held = b""
-            data = _LIST_LINE.sub(_as_get, data, count=1)
-        parsed = self._request_count
-        super().data_received(data)
-        if self._request_count > parsed:
-            self._in_head = False
-            self._headers_came()
-            if self._messages:
-                self._last_body = self._messages[-1][1]
-        elif in_head:
-            self._in_head = True
-            self._expect_headers()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """What aiohttp could not parse, in the documented error body; its own text would repeat the request."""
-        text = "malformed HTTP request" if status < 500 else "internal error"
-        if status >= 500 and not isinstance(exc, ConnectionError):  # the client hung up within its body
-            logger.error("the HTTP edge failed: %s", type(exc).__name__)
-        response = web_response(refusal(status, text), None)
-        response.force_close()
-        return response
-
-    def _expect_headers(self) -> None:
-        if self._header_timer is not None:
-            return
-        self._header_timer = asyncio.get_running_loop().call_later(self._header_timeout_s, self._headers_are_late)
-
-    def _headers_came(self) -> None:
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
-
-    def _headers_are_late(self) -> None:
-        self._header_timer = None
-        self.force_close()
-
-
-def _as_get(line: re.Match[bytes]) -> bytes:
-    path, query, version = line.groups()
-    return b"GET " + path + b"?list=true" + (b"&" + query if query else b"") + b" " + version
 
 
 class _Server(web.Server):
@@ -144,7 +59,7 @@ class _Server(web.Server):
 
     def __call__(self) -> RequestHandler:
         idle_s = self._listener.http_idle_timeout_s or self._listener.http_read_timeout_s
-        return _Protocol(
+        return Connection(
             self,
             loop=asyncio.get_running_loop(),
             header_timeout_s=self._listener.http_read_header_timeout_s or 10,

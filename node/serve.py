@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from cluster.errors import ClusterError, Conflict, OutcomeUnknown
+from cluster.errors import ClusterError, Conflict, NoLeader, OutcomeUnknown
 from engines.common.context import Caller, Context
 from engines.common.errors import (
     EngineError,
@@ -71,6 +71,13 @@ async def _serve(node: Unsealed, request: Request, trail: Trail | None) -> Respo
             if who.token is not None and not who.is_last_use:
                 who = await node.identify(request)
         raise AssertionError("the loop returns or raises")
+    except NoLeader as error:
+        if who.use_writes:
+            # NoLeader is answered by asking the next leader, who would take another use for the same request.
+            raise OutcomeUnknown(
+                "leadership was lost after a use of the token was taken; the use is gone, and nothing was answered"
+            ) from error
+        raise
     except (EngineError, NoRoute):
         # "Not there", "not allowed" and "another version" are answers from what was read, so they pass the gate too.
         # Not after a use was taken: its commit is the proof, and a request that is tried again would take another.

@@ -67,7 +67,7 @@ class Unsealed:
         self.sources = sources
         self.opened = OpenedStore(store, barrier)
         self.policies = Policies(self.opened, store)
-        self.audit = Broker(self.opened, store, sources, _own_folders(config))
+        self.audit = Broker(self.opened, store, sources, own_folders(config))
         self.quotas = Quotas(self.opened, store, sources, self._folded)
         self._node_engine = node_engine
         self._router: Router | None = None
@@ -374,7 +374,7 @@ class Unsealed:
             self._router = None
 
 
-def _own_folders(config: Config) -> list[Path]:
+def own_folders(config: Config) -> list[Path]:
     """Where the server keeps its own files: no audit device may write there (CVE-2025-6000)."""
     folders = (getattr(config.storage, "path", ""), config.plugin_directory)
     return [Path(folder) for folder in folders if folder]

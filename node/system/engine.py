@@ -3,11 +3,14 @@
 from collections.abc import Callable
 
 from engines.common.frame import Engine, RouteTable
+from node.autosnap.schedule import AutoSnapshots
 from node.core import Core
 from node.identity.binding import Bound, bind
 from node.identity.engine import identity_engine
 from node.leases.paths import lease_routes
 from node.mounts import Mount
+from node.snapshots import Snapshots
+from node.storage import RaftStorage
 from node.system import (
     audit,
     autopilot,
@@ -22,6 +25,7 @@ from node.system import (
     quotas,
     remount,
     rotate,
+    snapshot_auto,
     snapshots,
     tools,
     wrapping,
@@ -46,9 +50,12 @@ def node_engines(core: Core) -> Callable[[str], Engine]:
 
 
 def _system(core: Core) -> Engine:
+    taking = Snapshots(core, core.storage) if isinstance(core.storage, RaftStorage) else None
+    automatic = AutoSnapshots(core, taking) if taking is not None else None
     routes = (
         *cluster.routes(core),
-        *snapshots.routes(core),
+        *snapshots.routes(taking),
+        *snapshot_auto.routes(automatic),
         *autopilot.routes(core),
         *mounts.routes(core),
         *policies.routes(core),
@@ -72,6 +79,7 @@ def _system(core: Core) -> Engine:
         help="The server's own API: mounts, policies, leases, audit, seal and cluster.",
         table=RouteTable(routes),
         fold=policies.fold_path,
+        tend=None if automatic is None else automatic.tend,
     )
 
 

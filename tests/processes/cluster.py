@@ -86,7 +86,7 @@ def call(
 
 @dataclass
 class Node:
-    """One server process and its files. `config` is the text of its configuration file."""
+    """One server process and its files. `config` is the text of its configuration file, `program` what is started."""
 
     name: str
     folder: Path
@@ -95,6 +95,8 @@ class Node:
     config: str
     process: subprocess.Popen[bytes] | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    program: tuple[str, ...] = PROGRAM
+    data_folder: Path | None = None
 
     @property
     def address(self) -> str:
@@ -103,8 +105,8 @@ class Node:
 
     @property
     def data(self) -> Path:
-        """The data folder."""
-        return self.folder / self.name
+        """The data folder: `data_folder`, or one beside the log."""
+        return self.data_folder or self.folder / self.name
 
     @property
     def log(self) -> str:
@@ -123,7 +125,7 @@ class Node:
         file.write_text(self.config)
         with (self.folder / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*PROGRAM, "server", f"-config={file}"],
+                [*self.program, "server", f"-config={file}"],
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
@@ -278,9 +280,11 @@ def single(folder: Path) -> Iterator[Cluster]:
 
 
 @contextmanager
-def cluster(folder: Path, size: int = 3) -> Iterator[Cluster]:
+def cluster(folder: Path, size: int = 3, *, prepare: Callable[[Node], None] = lambda node: None) -> Iterator[Cluster]:
     """A running cluster of auto-unsealed nodes, initialised, with KV version 2 at secret/."""
     made = make_cluster(folder, size)
+    for node in made.nodes:
+        prepare(node)
     try:
         for node in made.nodes:
             node.launch()
