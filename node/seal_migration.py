@@ -1,0 +1,167 @@
+"""From one seal to another: what waits for it, and the one entry that does it (docs/operations/seals.md).
+
+Invariant: the root key never changes, and it is sealed by exactly one seal: by the old one until an entry is committed,
+by the new one after it. The entry holds the new seal configuration, the root key as the new seal wrapped it (and opened
+it again), and the recovery key, so a node that stops anywhere is unsealed by one of the two.
+"""
+
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+
+from cluster.store import Check, Delete, Put, Store, Write
+from engines.common.crypto import equal
+from node.barrier import Barrier, Random
+from node.errors import SealDenied, SealRefused, SealUnavailable
+from node.recovery_key import require_recovery_key, stored_recovery_key
+from node.seal import Seal
+from node.seal.envelope import key_id_of
+from node.seal.shamir import ShamirSeal
+from node.seal_state import RECOVERY_KEY_KEY, ROOT_KEY_KEY, SEAL_CONFIG_KEY, SealConfig, SealedKeys
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class PendingMigration:
+    """What a node knows of a migration that has not been done: from which seal, and the key that allows it.
+
+    Invariant: `key`, the unseal or recovery key that shares have made, is there only while `source` is and the node is
+    unsealed. The node that is active, or becomes it, does the migration.
+    """
+
+    source: Seal | None = None
+    key: bytes | None = field(default=None, repr=False)
+
+    def store_changed(self, keys: Collection[str]) -> None:
+        """The seal configuration was written, here or by another node: whatever was waiting is done, or out of date."""
+        if self.source is not None and (not keys or SEAL_CONFIG_KEY in keys):
+            logger.info("the seal configuration has changed, no seal migration waits here any more")
+            self.source = self.key = None
+
+
+async def source_of_migration(keys: SealedKeys, seal: Seal, old_seal: Seal | None, random: Random) -> Seal | None:
+    """The seal that still seals the root key of a node that is configured with another one; None without a migration.
+
+    Raises:
+        SealRefused: It is sealed by neither of the seals that are configured here.
+        SealUnavailable, SealDenied: Which of two seals of one type it is cannot be found out now.
+    """
+    stored = keys.config.type
+    if stored != seal.type:
+        if old_seal is not None and old_seal.type == stored:
+            return old_seal
+        if stored == ShamirSeal.type:
+            return ShamirSeal(random)
+        raise SealRefused(
+            f"the cluster uses the seal {stored!r}, this node is configured with {seal.type!r}: give it the same seal "
+            f"stanza as the other nodes; to migrate, also keep the stanza {stored!r} and set disabled = true in it"
+        )
+    if old_seal is None or old_seal.type != stored or not seal.is_auto:
+        return None
+    try:
+        await seal.unwrap(keys.sealed_root_key)
+        return None
+    except (SealRefused, SealDenied) as refused:
+        try:
+            await old_seal.unwrap(keys.sealed_root_key)
+        except (SealRefused, SealUnavailable):
+            raise refused from None
+        return old_seal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealWork:
+    """What the active node changes the sealed root key with. `seal` is the one it is configured with."""
+
+    store: Store
+    barrier: Barrier
+    random: Random
+    seal: Seal
+    root_key: bytes = field(repr=False)
+
+
+async def migrate(work: SealWork, pending: PendingMigration) -> None:
+    """Seal the root key by `work.seal` instead of by the source of the pending migration. Safe to repeat.
+
+    The key that was allowed to unseal goes on as the recovery key, and the other way around, with the same shares.
+
+    Raises:
+        SealUnavailable, SealDenied: One of the seals cannot be used now; nothing has changed.
+        SealRefused, InvalidShares, InvalidRequest: It cannot be done with this key; nothing has changed.
+        ClusterError: As Store.commit.
+    """
+    source, key = pending.source, pending.key
+    config_seen, root_seen = work.store.get(SEAL_CONFIG_KEY), work.store.get(ROOT_KEY_KEY)
+    assert config_seen is not None and root_seen is not None, "both are written at init"
+    if source is None or key is None:
+        return
+    config = SealConfig.from_bytes(config_seen.value)
+    if config.type != source.type:
+        raise SealRefused(f"the cluster uses the seal {config.type!r} meanwhile")
+    await _require_key(work, source, key, root_seen.value)
+    new = work.seal if work.seal.is_auto else _shamir(work, key)
+    writes: list[Write] = [
+        Put(SEAL_CONFIG_KEY, replace(config, type=new.type).to_bytes(), config_seen.index),
+        Put(ROOT_KEY_KEY, await wrapped_and_tried(new, work.root_key), root_seen.index),
+    ]
+    recovery = work.store.get(RECOVERY_KEY_KEY)
+    if new.is_auto and not source.is_auto:
+        sealed = work.barrier.seal(RECOVERY_KEY_KEY, key)
+        writes.append(Put(RECOVERY_KEY_KEY, sealed, 0 if recovery is None else recovery.index))
+    elif not new.is_auto and recovery is not None:
+        writes.append(Delete(RECOVERY_KEY_KEY, recovery.index))
+    await work.store.commit(writes)
+    logger.info("the seal was migrated from %s to %s", source.type, new.type)
+
+
+async def rewrap(work: SealWork) -> None:
+    """Seal the root key by the newest key of an auto-unseal seal, if that is another one than it is sealed by.
+
+    Never away from a key that this node's seal cannot use: where nodes differ in their stanzas, the one that became
+    active must not undo what another has migrated.
+
+    Raises:
+        SealUnavailable, SealDenied: The seal cannot be used now; nothing has changed.
+        SealRefused: It does not open what is stored, or not what it wrapped; nothing has changed.
+        ClusterError: As Store.commit.
+    """
+    config_seen, root_seen = work.store.get(SEAL_CONFIG_KEY), work.store.get(ROOT_KEY_KEY)
+    assert config_seen is not None and root_seen is not None, "both are written at init"
+    seal = work.seal
+    if not seal.is_auto or SealConfig.from_bytes(config_seen.value).type != seal.type:
+        return
+    blob = await wrapped_and_tried(seal, work.root_key)
+    before, now = key_id_of(root_seen.value), key_id_of(blob)
+    if before == now:
+        return
+    await seal.unwrap(root_seen.value)
+    await work.store.commit([Check(SEAL_CONFIG_KEY, config_seen.index), Put(ROOT_KEY_KEY, blob, root_seen.index)])
+    logger.info("the %s seal wraps the root key with its key %s now, before %s", seal.type, _shown(now), _shown(before))
+
+
+async def wrapped_and_tried(seal: Seal, root_key: bytes) -> bytes:
+    """The root key as the seal wraps it, after it has opened that again: nothing else may be stored in its place."""
+    blob = await seal.wrap(root_key)
+    if not equal(await seal.unwrap(blob), root_key):
+        raise SealRefused(f"the {seal.type} seal does not give back what it has wrapped")
+    return blob
+
+
+async def _require_key(work: SealWork, source: Seal, key: bytes, sealed_root_key: bytes) -> None:
+    """The shares may have been changed since the key was put together."""
+    if source.is_auto:
+        require_recovery_key(stored_recovery_key(work.store, work.barrier), key)
+    elif not equal(await _shamir(work, key).unwrap(sealed_root_key), work.root_key):
+        raise SealRefused("the key shares do not open the root key any more")
+
+
+def _shamir(work: SealWork, key: bytes) -> ShamirSeal:
+    seal = ShamirSeal(work.random)
+    seal.use(key)
+    return seal
+
+
+def _shown(key_id: bytes) -> str:
+    text = key_id.decode("ascii", "replace")
+    return text if text.isprintable() and text.isascii() else key_id.hex()
