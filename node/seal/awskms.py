@@ -100,7 +100,10 @@ def _known(error: Exception) -> NodeError:
         code = str(error.response.get("Error", {}).get("Code", "unknown"))[:64]
         if code in _WRONG_BLOB:
             return refusal()
-        return denied(_SERVICE, code, _ADVICE[code]) if code in _ADVICE else unavailable(_SERVICE, code)
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        if code in _ADVICE or status in (401, 403):  # a proxy may have codes of its own
+            return denied(_SERVICE, code, _ADVICE.get(code, "the credentials are not accepted"))
+        return unavailable(_SERVICE, code)
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return denied(_SERVICE, type(error).__name__, "no credentials were found")
     if isinstance(error, BotoCoreError | HTTPClientError | OSError):
