@@ -298,7 +298,7 @@ def initialized(made: Cluster) -> Iterator[Cluster]:
         init = reply.json
         made.root_token = init["root_token"]
         made.keys = tuple(init["recovery_keys_base64"])
-        wait_until(lambda: len(made.peers()) == size, "all nodes have joined")
+        wait_until(lambda: len(made.peers()) == len(made.nodes), "all nodes have joined")
         wait_until(
             lambda: all(n.call("GET", "sys/health").status in (200, 429) for n in made.nodes), "all are unsealed"
         )
