@@ -117,8 +117,9 @@ def _known(error: Exception) -> NodeError:
         return denied(_SERVICE, code, advice) if advice else unavailable(_SERVICE, code)
     if isinstance(error, ClientAuthenticationError):
         return denied(_SERVICE, type(error).__name__, "the identity is not accepted")
-    if isinstance(error, ValueError):  # the client checks the dates of the key by itself
-        return denied(_SERVICE, type(error).__name__, "the key has expired or is not valid yet, or is no RSA key")
+    if isinstance(error, ValueError):  # the client checks the dates of the key, and who asks for a token, by itself
+        advice = "the key has expired, is not valid yet or is no RSA key, or what answers is no key vault"
+        return denied(_SERVICE, type(error).__name__, advice)
     if isinstance(error, AzureError | OSError):
         return unavailable(_SERVICE, type(error).__name__)
     raise error
