@@ -2,12 +2,22 @@
 
 import asyncio
 import logging
+from typing import Final
 
 from engines.common.errors import InvalidRequest
 from node.barrier import Barrier, open_keyring
 from node.core import Core
-from node.errors import InvalidShares, JoinRefused, NotInitialized, SealRefused, SealUnavailable, WrongKey
-from node.join import finish_join, interrupted_join, stay_until_admitted, target_of
+from node.errors import (
+    InvalidShares,
+    JoinRefused,
+    NotInitialized,
+    SealDenied,
+    SealRefused,
+    SealUnavailable,
+    WrongKey,
+)
+from node.join import ask_keys, finish_join, interrupted_join, stay_until_admitted, target_of
+from node.join_target import configured_targets
 from node.recovery_key import require_recovery_key, stored_recovery_key
 from node.seal import Seal
 from node.seal.shamir import ShamirSeal, UnsealProgress, share_from_text
@@ -16,6 +26,8 @@ from node.seal_state import KEYRING_KEY, JoinRecord, SealedKeys
 from node.seal_upkeep import RETRY_S_MAX, RETRY_S_MIN
 
 logger = logging.getLogger(__name__)
+
+OTHERS_TIMEOUT_S: Final = 5.0  # for one other node to answer: they are asked in the way of people who unseal
 
 
 def progress_of(core: Core, keys: SealedKeys) -> UnsealProgress:
@@ -49,12 +61,13 @@ async def unseal(core: Core, key: str, *, reset: bool, migrate: bool = False) ->
             return
         if not key:
             raise InvalidRequest("'key' must be specified in request body as JSON, or 'reset' set to true")
+        share = share_from_text(key)  # before a seal is asked: anybody may call this
         source = await _source(core, keys)
         if source is not None and not migrate:
             raise InvalidRequest("'migrate' parameter must be set true in JSON body when in seal migration mode")
         if source is None and migrate:
             raise InvalidRequest("there is no seal to migrate from: the cluster uses the seal of this node already")
-        whole = progress_of(core, keys).add(share_from_text(key))
+        whole = progress_of(core, keys).add(share)
         if whole is None:
             return
         core.progress = None
@@ -117,16 +130,8 @@ async def _by_itself(core: Core) -> None:
         if keys is None or not core.is_sealed:
             return
         try:
-            source = await _source(core, keys)
-            if source is not None:
-                logger.warning(
-                    "entering seal migration mode, from %s to %s; this node does not unseal by itself: "
-                    "give it key shares with 'operator unseal -migrate'",
-                    source.type,
-                    core.seal.type,
-                )
-            elif core.seal.is_auto:
-                root_key = await core.seal.unwrap(keys.sealed_root_key)
+            root_key = await _root_key_by_itself(core, keys)
+            if root_key is not None:
                 core.seal_health.good()
                 await _open(core, root_key)
         except SealUnavailable:
@@ -134,6 +139,52 @@ async def _by_itself(core: Core) -> None:
             raise
         except (SealRefused, WrongKey) as error:
             logger.error("the %s seal does not open this node's root key: %s", core.seal.type, error)
+
+
+async def _root_key_by_itself(core: Core, keys: SealedKeys) -> bytes | None:
+    """The root key; None where people have to bring key shares."""
+    try:
+        source = await _source(core, keys)
+        if source is None:
+            return await core.seal.unwrap(keys.sealed_root_key) if core.seal.is_auto else None
+    except (SealRefused, SealDenied):
+        newer = await _root_key_of_others(core, keys)
+        if newer is None:
+            raise
+        return newer
+    newer = await _root_key_of_others(core, keys)
+    if newer is None:
+        logger.warning(
+            "entering seal migration mode, from %s to %s; this node does not unseal by itself: "
+            "give it key shares with 'operator unseal -migrate'",
+            source.type,
+            core.seal.type,
+        )
+    else:
+        core.migrating.source = None
+    return newer
+
+
+async def _root_key_of_others(core: Core, keys: SealedKeys) -> bytes | None:
+    """The root key from a newer copy than this node's, where the cluster has changed its seal without this node.
+
+    Whoever answers is not known to be honest: what it says must be opened by this node's seal, and open its keyring.
+    """
+    keyring = core.storage.store.get(KEYRING_KEY)
+    if keyring is None or not core.seal.is_auto:
+        return None
+    for target in configured_targets(core.config):
+        try:
+            async with asyncio.timeout(OTHERS_TIMEOUT_S):
+                newer = await ask_keys(target, core.storage.node_id)
+            if newer.config.type == core.seal.type and newer.sealed_root_key != keys.sealed_root_key:
+                root_key = await core.seal.unwrap(newer.sealed_root_key)
+                open_keyring(root_key, keyring.value)
+                logger.info("the root key is sealed anew since this node was last up; %s has it", target.api_address)
+                return root_key
+        except (JoinRefused, TimeoutError, SealRefused, SealUnavailable, WrongKey) as error:
+            logger.debug("%s has no newer copy of the root key: %s", target.api_address, error)
+    return None
 
 
 async def _source(core: Core, keys: SealedKeys) -> Seal | None:

@@ -16,8 +16,9 @@ from node.errors import SealDenied, SealUnavailable
 from node.seal import envelope
 from node.seal.envelope import DataKey
 
-CONNECT_TIMEOUT_S: Final = 5
-READ_TIMEOUT_S: Final = 10
+# A call takes a tenth of a second. A node that is to stop waits for the thread that makes one.
+CONNECT_TIMEOUT_S: Final = 4
+READ_TIMEOUT_S: Final = 4
 
 
 class Kms(Protocol):

@@ -3,6 +3,7 @@
 import json
 import logging
 import secrets
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -106,6 +107,15 @@ async def test_the_service_is_away() -> None:
     with pytest.raises(SealUnavailable, match=r"cannot be used now \(EndpointConnectionError\)") as said:
         await build("alias/x", f"http://127.0.0.1:{port}").wrap(ROOT_KEY)
     assert not isinstance(said.value, SealDenied)
+
+
+async def test_the_service_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that accepts and says nothing is given up, after one attempt."""
+    monkeypatch.setattr("node.seal.awskms.READ_TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(SealUnavailable, match=r"cannot be used now \(ReadTimeoutError\)"):
+            await build("alias/x", f"http://127.0.0.1:{port}").wrap(ROOT_KEY)
 
 
 async def test_no_credentials(monkeypatch: pytest.MonkeyPatch, kms: AwsKms) -> None:
