@@ -438,19 +438,19 @@ class Core:
         assert node is not None and root_key is not None, "only an unsealed node is active"
         self._duties = self.spawn(do_duties(node, root_key, self._own_advert(), self._duties))
         self._duties.add_done_callback(self._duties_ended)
-        self._keep_root_key_sealed(root_key, self._duties)
+        self._keep_root_key_sealed(self._duties)
         if isinstance(self.storage, RaftStorage):
             autopilot = Autopilot(node.opened, self.storage, self.sources, self._version_of)
             self.autopilot = autopilot
             self.spawn(autopilot.run(lambda: self.autopilot is autopilot))
 
-    def _keep_root_key_sealed(self, root_key: bytes, duties: asyncio.Task[None]) -> None:
+    def _keep_root_key_sealed(self, duties: asyncio.Task[None]) -> None:
         work = SealWork(
             store=self.storage.store,
             barrier=self.barrier,
             random=self.sources.random,
             seal=self.seal,
-            root_key=root_key,
+            root_key=lambda: self.root_key,
         )
         self.spawn(keep_root_key_sealed(work, self.migrating, lambda: self._duties is duties))
 

@@ -1,23 +1,23 @@
 """From one seal to another: what waits for it, and the one entry that does it (docs/operations/seals.md).
 
-Invariant: the root key never changes, and it is sealed by exactly one seal: by the old one until an entry is committed,
+Invariant: the root key stays what it is, and is sealed by exactly one seal: by the old one until an entry is committed,
 by the new one after it. The entry holds the new seal configuration, the root key as the new seal wrapped it (and opened
 it again), and the recovery key, so a node that stops anywhere is unsealed by one of the two.
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
-from cluster.store import Check, Delete, Put, Store, Write
+from cluster.store import Check, Delete, Put, Store, Stored, Write
 from engines.common.crypto import equal
-from node.barrier import Barrier, Random
-from node.errors import SealDenied, SealRefused, SealUnavailable
+from node.barrier import Barrier, Random, open_keyring
+from node.errors import SealDenied, Sealed, SealRefused, SealUnavailable
 from node.recovery_key import require_recovery_key, stored_recovery_key
 from node.seal import Seal
 from node.seal.envelope import key_id_of
 from node.seal.shamir import ShamirSeal
-from node.seal_state import RECOVERY_KEY_KEY, ROOT_KEY_KEY, SEAL_CONFIG_KEY, SealConfig, SealedKeys
+from node.seal_state import KEYRING_KEY, RECOVERY_KEY_KEY, ROOT_KEY_KEY, SEAL_CONFIG_KEY, SealConfig, SealedKeys
 
 logger = logging.getLogger(__name__)
 
@@ -72,13 +72,41 @@ async def source_of_migration(keys: SealedKeys, seal: Seal, old_seal: Seal | Non
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealWork:
-    """What the active node changes the sealed root key with. `seal` is the one it is configured with."""
+    """What the active node changes the sealed root key with. `seal` is the one it is configured with.
+
+    `root_key` gives the one in force, which a rekey replaces at any moment; None once the node seals.
+    """
 
     store: Store
     barrier: Barrier
     random: Random
     seal: Seal
+    root_key: Callable[[], bytes | None] = field(repr=False)
+
+    def seen(self) -> "SeenSeal":
+        """How the root key in force is sealed. Raises Sealed, and WrongKey where the store has another root key."""
+        config, root = self.store.get(SEAL_CONFIG_KEY), self.store.get(ROOT_KEY_KEY)
+        keyring, root_key = self.store.get(KEYRING_KEY), self.root_key()
+        assert config is not None and root is not None and keyring is not None, "they are written at init"
+        if root_key is None:
+            raise Sealed
+        # What is written in the place of the sealed root key must open the keyring, or nothing ever will.
+        open_keyring(root_key, keyring.value)
+        return SeenSeal(config=config, sealed_root_key=root, root_key=root_key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenSeal:
+    """The records of one moment. Both are named by their index where they are replaced, so a rekey is not undone."""
+
+    config: Stored
+    sealed_root_key: Stored
     root_key: bytes = field(repr=False)
+
+    @property
+    def type(self) -> str:
+        """Of the seal that is in use."""
+        return SealConfig.from_bytes(self.config.value).type
 
 
 async def migrate(work: SealWork, pending: PendingMigration) -> None:
@@ -89,21 +117,21 @@ async def migrate(work: SealWork, pending: PendingMigration) -> None:
     Raises:
         SealUnavailable, SealDenied: One of the seals cannot be used now; nothing has changed.
         SealRefused, InvalidShares, InvalidRequest: It cannot be done with this key; nothing has changed.
+        Sealed, WrongKey: As SealWork.seen.
         ClusterError: As Store.commit.
     """
     source, key = pending.source, pending.key
-    config_seen, root_seen = work.store.get(SEAL_CONFIG_KEY), work.store.get(ROOT_KEY_KEY)
-    assert config_seen is not None and root_seen is not None, "both are written at init"
     if source is None or key is None:
         return
-    config = SealConfig.from_bytes(config_seen.value)
-    if config.type != source.type:
-        raise SealRefused(f"the cluster uses the seal {config.type!r} meanwhile")
-    await _require_key(work, source, key, root_seen.value)
+    seen = work.seen()
+    if seen.type != source.type:
+        raise SealRefused(f"the cluster uses the seal {seen.type!r} meanwhile")
+    await _require_key(work, source, key, seen)
     new = work.seal if work.seal.is_auto else _shamir(work, key)
+    config = replace(SealConfig.from_bytes(seen.config.value), type=new.type)
     writes: list[Write] = [
-        Put(SEAL_CONFIG_KEY, replace(config, type=new.type).to_bytes(), config_seen.index),
-        Put(ROOT_KEY_KEY, await wrapped_and_tried(new, work.root_key), root_seen.index),
+        Put(SEAL_CONFIG_KEY, config.to_bytes(), seen.config.index),
+        Put(ROOT_KEY_KEY, await wrapped_and_tried(new, seen.root_key), seen.sealed_root_key.index),
     ]
     recovery = work.store.get(RECOVERY_KEY_KEY)
     if new.is_auto and not source.is_auto:
@@ -124,19 +152,20 @@ async def rewrap(work: SealWork) -> None:
     Raises:
         SealUnavailable, SealDenied: The seal cannot be used now; nothing has changed.
         SealRefused: It does not open what is stored, or not what it wrapped; nothing has changed.
+        Sealed, WrongKey: As SealWork.seen.
         ClusterError: As Store.commit.
     """
-    config_seen, root_seen = work.store.get(SEAL_CONFIG_KEY), work.store.get(ROOT_KEY_KEY)
-    assert config_seen is not None and root_seen is not None, "both are written at init"
-    seal = work.seal
-    if not seal.is_auto or SealConfig.from_bytes(config_seen.value).type != seal.type:
+    seen, seal = work.seen(), work.seal
+    if not seal.is_auto or seen.type != seal.type:
         return
-    blob = await wrapped_and_tried(seal, work.root_key)
-    before, now = key_id_of(root_seen.value), key_id_of(blob)
+    blob = await wrapped_and_tried(seal, seen.root_key)
+    before, now = key_id_of(seen.sealed_root_key.value), key_id_of(blob)
     if before == now:
         return
-    await seal.unwrap(root_seen.value)
-    await work.store.commit([Check(SEAL_CONFIG_KEY, config_seen.index), Put(ROOT_KEY_KEY, blob, root_seen.index)])
+    await seal.unwrap(seen.sealed_root_key.value)
+    await work.store.commit(
+        [Check(SEAL_CONFIG_KEY, seen.config.index), Put(ROOT_KEY_KEY, blob, seen.sealed_root_key.index)]
+    )
     logger.info("the %s seal wraps the root key with its key %s now, before %s", seal.type, _shown(now), _shown(before))
 
 
@@ -148,11 +177,11 @@ async def wrapped_and_tried(seal: Seal, root_key: bytes) -> bytes:
     return blob
 
 
-async def _require_key(work: SealWork, source: Seal, key: bytes, sealed_root_key: bytes) -> None:
+async def _require_key(work: SealWork, source: Seal, key: bytes, seen: SeenSeal) -> None:
     """The shares may have been changed since the key was put together."""
     if source.is_auto:
         require_recovery_key(stored_recovery_key(work.store, work.barrier), key)
-    elif not equal(await _shamir(work, key).unwrap(sealed_root_key), work.root_key):
+    elif not equal(await _shamir(work, key).unwrap(seen.sealed_root_key.value), seen.root_key):
         raise SealRefused("the key shares do not open the root key any more")
 
 

@@ -14,7 +14,7 @@ from cluster.errors import ClusterError
 from engines.common.crypto import equal
 from engines.common.errors import InvalidRequest
 from node.barrier import Random
-from node.errors import InvalidShares, SealRefused, SealUnavailable
+from node.errors import InvalidShares, Sealed, SealRefused, SealUnavailable, WrongKey
 from node.seal import Seal
 from node.seal_migration import PendingMigration, SealWork, migrate, rewrap
 from node.sources import Sources
@@ -80,7 +80,9 @@ async def keep_root_key_sealed(work: SealWork, pending: PendingMigration, is_our
             await migrate(work, pending)
             await rewrap(work)
             retry_s = RETRY_S_MIN
-        except (SealUnavailable, ClusterError) as error:
+        except Sealed:
+            return
+        except (SealUnavailable, WrongKey, ClusterError) as error:
             logger.warning("the root key stays sealed as it is for now: %s", error)
             pause_s, retry_s = retry_s, min(retry_s * 2, UNHEALTHY_PERIOD_S)
         except (SealRefused, InvalidShares, InvalidRequest) as error:

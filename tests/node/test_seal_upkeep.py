@@ -9,7 +9,7 @@ import pytest
 from node import seal_upkeep
 from node.core import Core
 from node.dispatch import dispatch
-from node.errors import SealDenied, SealRefused, SealUnavailable
+from node.errors import SealDenied, Sealed, SealRefused, SealUnavailable, WrongKey
 from node.request import WireRequest
 from node.seal import Seal
 from node.seal.envelope import key_id_of
@@ -60,18 +60,29 @@ async def test_a_node_with_an_older_stanza_does_not_undo_it() -> None:
     await initialized(storage, static("2026"))
     async with life(storage, static("2026")) as core:
         await unseal_by_itself(core)
-        assert core.root_key is not None
         for seal, fault in ((static("2025"), SealRefused), (Flaky(static("2025"), SealDenied("no")), SealDenied)):
-            work = SealWork(
-                store=storage.store,
-                barrier=core.barrier,
-                random=core.sources.random,
-                seal=seal,
-                root_key=core.root_key,
-            )
             with pytest.raises(fault):
-                await rewrap(work)
+                await rewrap(work_of(core, seal, core.root_key))
     assert wrapped_by(storage) == b"2026"
+
+
+async def test_a_root_key_that_was_replaced_meanwhile_is_never_stored() -> None:
+    """Whoever still works with the root key from before a rekey changes nothing: that key opens no keyring any more."""
+    storage = InmemStorage()
+    await initialized(storage, static("2025"))
+    before = storage.store.get(ROOT_KEY_KEY)
+    async with life(storage, static("2025")) as core:
+        await unseal_by_itself(core)
+        with pytest.raises(WrongKey):
+            await rewrap(work_of(core, static("2026", "2025"), bytes(32)))
+        with pytest.raises(Sealed):
+            await rewrap(work_of(core, static("2026", "2025"), None))
+    assert storage.store.get(ROOT_KEY_KEY) == before
+
+
+def work_of(core: Core, seal: Seal, root_key: bytes | None) -> SealWork:
+    store, random = core.storage.store, core.sources.random
+    return SealWork(store=store, barrier=core.barrier, random=random, seal=seal, root_key=lambda: root_key)
 
 
 class Flaky:
