@@ -10,4 +10,4 @@ BARRIER_ROTATION_S_MIN: Final = 24 * 3600  # each rotation adds a key for ever; 
 CONFIG_FILE_BYTES_MAX: Final = 4 * 1024 * 1024  # a configuration is a few kilobytes; guards against a wrong path
 SEAL_KEY_FILE_BYTES_MAX: Final = 4096  # 32 bytes, as text at most 66; guards against a wrong path
 SNAPSHOT_BYTES_MAX: Final = 8 * 1024**3  # an archive, and the state in it: on disk, never in memory; beyond any store
-SEAL_BLOB_BYTES_MAX: Final = 64 * 1024  # a wrapped root key is under a hundred bytes here, under a thousand with a KMS
+SEAL_BLOB_BYTES_MAX: Final = 64 * 1024  # a wrapped root key is under a hundred bytes here, a few hundred in a KMS

@@ -6,7 +6,7 @@ import pytest
 
 from cluster.errors import AddressInUse, NoLeader
 from node.core import Core
-from node.errors import SealDenied, SealRefused
+from node.errors import SealRefused
 from node.initialize import InitRequest, initialize
 from node.seal.shamir import ShamirSeal
 from node.seal.static import StaticSeal
@@ -49,17 +49,3 @@ async def test_an_init_that_failed_leaves_nothing_behind() -> None:
         await core.seal.wrap(bytes(32))
     assert not core.is_initialized
     assert len((await initialize(core, InitRequest(shares=3, threshold=2))).shares) == 3
-
-
-async def test_a_seal_that_would_not_unseal_initialises_nothing() -> None:
-    """What a seal wraps and then refuses to open, as without the right to decrypt, is found before it is stored."""
-
-    class Half(StaticSeal):
-        async def unwrap(self, blob: bytes) -> bytes:
-            raise SealDenied("may encrypt only")
-
-    core = new_core()
-    core.seal = Half("static", b"1", {b"1": bytes(32)}, core.sources.random)
-    with pytest.raises(SealDenied):
-        await initialize(core, ONE)
-    assert not core.is_initialized

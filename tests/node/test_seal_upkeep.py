@@ -13,6 +13,7 @@ from node.errors import SealDenied, Sealed, SealRefused, SealUnavailable, WrongK
 from node.request import WireRequest
 from node.seal import Seal
 from node.seal.envelope import key_id_of
+from node.seal.static import StaticSeal
 from node.seal_migration import SealWork, rewrap
 from node.seal_state import ROOT_KEY_KEY
 from node.seal_upkeep import watch_seal
@@ -184,3 +185,16 @@ async def test_a_sealed_node_is_unsealed_with_recovery_keys() -> None:
         for share in shares[1:]:
             await unseal(core, share, reset=False)
         assert core.holds_keys()
+
+
+async def test_a_seal_that_would_not_unseal_initialises_nothing() -> None:
+    """What a seal wraps and then refuses to open, as without the right to decrypt, is found before it is stored."""
+
+    class Half(StaticSeal):
+        async def unwrap(self, blob: bytes) -> bytes:
+            raise SealDenied("may encrypt only")
+
+    storage = InmemStorage()
+    with pytest.raises(SealDenied):
+        await initialized(storage, Half("static", b"1", {b"1": bytes(32)}, bytes))
+    assert storage.store.get(ROOT_KEY_KEY) is None
