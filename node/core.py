@@ -247,7 +247,7 @@ class Core:
 
     def _store_changed(self, keys: Collection[str]) -> None:
         """A keyring that replication brought (joining, rotation on the leader) takes effect at once."""
-        self.migrating.store_changed(keys)
+        self.migrating.store_changed(keys, self.storage.store, self.seal)
         if self.root_key is None or (keys and KEYRING_KEY not in keys):
             return
         stored = self.storage.store.get(KEYRING_KEY)

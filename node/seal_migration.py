@@ -33,10 +33,20 @@ class PendingMigration:
     source: Seal | None = None
     key: bytes | None = field(default=None, repr=False)
 
-    def store_changed(self, keys: Collection[str]) -> None:
-        """The seal configuration was written, here or by another node: whatever was waiting is done, or out of date."""
-        if self.source is not None and (not keys or SEAL_CONFIG_KEY in keys):
-            logger.info("the seal configuration has changed, no seal migration waits here any more")
+    def store_changed(self, keys: Collection[str], store: Store, seal: Seal) -> None:
+        """See whether the migration to `seal` is done, here or by another node. `keys` is empty for a new snapshot.
+
+        Where shares were changed meanwhile it is not done, and `key` is found wrong when it is to be used.
+        """
+        if self.source is None or (keys and SEAL_CONFIG_KEY not in keys):
+            return
+        seen = store.get(SEAL_CONFIG_KEY)
+        if seen is None:
+            return
+        stored = SealConfig.from_bytes(seen.value).type
+        # Of two seals of one type, a snapshot does not tell which it is; migrating once more does no harm.
+        if stored != self.source.type or (keys and stored == seal.type):
+            logger.info("the cluster uses the seal %s now, no migration waits here any more", stored)
             self.source = self.key = None
 
 

@@ -3,16 +3,18 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from cluster.store import Put, Write
 from engines.common.errors import InvalidRequest
 from node.core import Core
-from node.errors import InvalidShares, SealRefused
+from node.errors import InvalidShares, SealRefused, SealUnavailable
 from node.local_api import seal_status
 from node.seal import Seal
+from node.seal_migration import PendingMigration
+from node.seal_state import RECOVERY_KEY_KEY, SEAL_CONFIG_KEY, SealConfig
 from node.storage import InmemStorage
 from node.unseal import unseal, unseal_by_itself
 from tests.node.seals import give, has_recovery_key, initialized, life, shamir, static, stored_type, until
@@ -207,19 +209,60 @@ async def test_cut_off_after_every_step(kind: Kind) -> None:
 
 
 async def test_another_node_has_migrated_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A standby that was given the shares forgets them when the migration is done by whoever was active."""
+    """A standby forgets the shares once whoever was active has migrated, and not for any other change of the store."""
     monkeypatch.setattr(Core, "_keep_root_key_sealed", lambda *_: None)  # as on a standby
     storage = InmemStorage()
     shares = await initialized(storage, shamir())
     async with life(storage, static("a")) as core:
         await give(core, shares[:2], migrate=True)
-        waiting = core.migrating.key
-        assert waiting is not None
-        seen = storage.store.get("core/seal-config")
-        assert seen is not None
-        await storage.store.commit([Put("core/seal-config", seen.value, seen.index)])
-        assert (core.migrating.source, core.migrating.key) == (None, None)
+        core.migrating.store_changed([], storage.store, core.seal)
+        await put_config(storage, "shamir")
+        assert core.migrating.key is not None and seal_status(core)["migration"] is True
+        await put_config(storage, "static")
+        assert core.migrating == PendingMigration()
         assert seal_status(core)["migration"] is False
+
+
+async def put_config(storage: InmemStorage, type_: str) -> None:
+    seen = storage.store.get(SEAL_CONFIG_KEY)
+    assert seen is not None
+    config = replace(SealConfig.from_bytes(seen.value), type=type_)
+    await storage.store.commit([Put(SEAL_CONFIG_KEY, config.to_bytes(), seen.index)])
+
+
+async def test_shares_that_were_changed_meanwhile_migrate_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """The key is tried again in the moment of the migration: one from before a rekey is an error in the log."""
+    storage = InmemStorage()
+    shares = await initialized(storage, static("a"))
+    seal = Late(static("b"))
+    async with life(storage, seal, static("a")) as core:
+        await give(core, shares[:2], migrate=True)
+        await until(lambda: "stays sealed as it is for now" in caplog.text)
+        seen = storage.store.get(RECOVERY_KEY_KEY)
+        assert seen is not None
+        rekeyed = core.barrier.seal(RECOVERY_KEY_KEY, bytes(32))
+        await storage.store.commit([Put(RECOVERY_KEY_KEY, rekeyed, seen.index)])
+        seal.is_late = False
+        await until(lambda: core.migrating.key is None)
+        assert "do not make the recovery key" in caplog.text
+    assert await unsealed_by(storage, static("a"), ())
+
+
+class Late:
+    """A seal that cannot wrap yet."""
+
+    type, is_auto, is_late = "static", True, True
+
+    def __init__(self, seal: Seal) -> None:
+        self._seal = seal
+
+    async def wrap(self, plaintext: bytes) -> bytes:
+        if self.is_late:
+            raise SealUnavailable("not yet")
+        return await self._seal.wrap(plaintext)
+
+    async def unwrap(self, blob: bytes) -> bytes:
+        return await self._seal.unwrap(blob)
 
 
 class Garbage:

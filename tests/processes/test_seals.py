@@ -3,6 +3,8 @@
 The procedures are those of docs/operations/seals.md.
 """
 
+import re
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,17 @@ from typing import Any
 import pytest
 
 from tests.kms.aws import ACCESS_KEY, REGION, SECRET_KEY, AwsKms, Relay, aws_kms
-from tests.processes.cluster import Cluster, Node, cluster, initialized, make_cluster, wait_until
+from tests.processes.cluster import (
+    PROGRAM,
+    ROOT,
+    Cluster,
+    Node,
+    clean_environment,
+    cluster,
+    initialized,
+    make_cluster,
+    wait_until,
+)
 
 pytestmark = pytest.mark.processes
 
@@ -58,10 +70,10 @@ def wait_unsealed(node: Node) -> None:
     wait_until(lambda: is_unsealed(node), f"{node.name} is unsealed")
 
 
-def give(node: Node, keys: tuple[str, ...], *, migrate: bool) -> None:
+def give(node: Node, keys: tuple[str, ...]) -> None:
     """Unseal a node with key shares."""
     for key in keys:
-        reply = node.call("PUT", "sys/unseal", {"key": key, "migrate": migrate})
+        reply = node.call("PUT", "sys/unseal", {"key": key})
         assert reply.status == 200, reply.body
     assert reply.json["sealed"] is False
     wait_unsealed(node)
@@ -136,8 +148,10 @@ def test_a_kms_that_is_away_at_start(tmp_path: Path, kms: AwsKms) -> None:
     relay.up()
     key = kms.new_key()
     try:
-        with initialized(nodes_with(tmp_path, 1, awskms_stanza(relay.address, key))) as made:
-            node = made[0]
+        made = nodes_with(tmp_path, 1, awskms_stanza(relay.address, key))
+        node = made[0]
+        node.environment["VAULT_LOG_LEVEL"] = "trace"
+        with initialized(made):
             node.stop()
             relay.down()
             node.start()
@@ -173,7 +187,7 @@ def test_migration_on_three_nodes(tmp_path: Path, kms: AwsKms, and_back: bool) -
         made.root_token, keys = init["root_token"], tuple(init["keys"])
         for node in made.nodes:
             wait_joining(node)
-            give(node, keys[:2], migrate=False)
+            give(node, keys[:2])
         wait_until(lambda: len(made.peers()) == 3, "all nodes have joined")
         assert made.call("POST", "sys/policies/acl/kept", POLICY).status == 204
         there, back = (kms_stanza, kms_stanza, "awskms"), (disabled, "", "shamir")
@@ -184,13 +198,20 @@ def test_migration_on_three_nodes(tmp_path: Path, kms: AwsKms, and_back: bool) -
                     continue  # it runs with that already
                 reconfigure(node, after)
                 if not after:
-                    give(node, keys[1:], migrate=False)
+                    give(node, keys[1:])
                 wait_unsealed(node)
             assert made.call("GET", "sys/policies/acl/kept").status == 200
         for node in made.nodes:
             assert not any(key in node.log for key in keys) and "Traceback" not in node.log
     finally:
         made.stop()
+
+
+def unseal_by_command(node: Node, key: str) -> str:
+    """What the documented command prints, for a node in migration mode."""
+    command = [*PROGRAM, "operator", "unseal", "-migrate", key]
+    environment = {**clean_environment(), "VAULT_ADDR": node.address}
+    return subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
 
 
 def migrate(made: Cluster, keys: tuple[str, ...], stanza: str, type_: str) -> None:
@@ -200,7 +221,10 @@ def migrate(made: Cluster, keys: tuple[str, ...], stanza: str, type_: str) -> No
         reconfigure(node, stanza)
         wait_migrating(node)
         assert node.call("PUT", "sys/unseal", {"key": keys[0]}).status == 400
-        give(node, keys[:2], migrate=True)
+        shown = unseal_by_command(node, keys[0])
+        assert re.search(r"Sealed +true\n", shown) and re.search(r"Seal Migration in Progress +true\n", shown), shown
+        assert re.search(r"Sealed +false\n", unseal_by_command(node, keys[1]))
+        wait_unsealed(node)
     made.wait_applied()
 
     def is_done() -> bool:
