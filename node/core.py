@@ -36,6 +36,7 @@ from node.request import WireRequest, parse
 from node.response import Response, of_error, refusal
 from node.seal import Seal
 from node.seal.shamir import UnsealProgress
+from node.seal_migration import PendingMigration, SealWork
 from node.seal_state import (
     AUTHORITY_KEY,
     CLUSTER_KEY,
@@ -48,6 +49,7 @@ from node.seal_state import (
     SealedKeys,
     decode_authority,
 )
+from node.seal_upkeep import SealHealth, keep_root_key_sealed
 from node.serve import serve
 from node.sources import Sources, new_uuid
 from node.status import KNOWN
@@ -87,6 +89,7 @@ class Core:
     """The state of one node. `node_engine` gives the engines that belong to the node itself (system, token).
 
     `after_restore` is called when a restore has sealed the node because its keys are no longer those of the store.
+    `old_seal` is the one that a migration comes from, where the configuration keeps it, disabled.
     """
 
     config: Config
@@ -97,12 +100,15 @@ class Core:
     node_engine: Callable[["Core"], Callable[[str], Engine]]
     on_failed: Callable[[str], None]
     after_restore: Callable[[], Awaitable[None]] = _nothing
+    old_seal: Seal | None = None
 
     barrier: Barrier = field(init=False)
     root_key: bytes | None = field(init=False, default=None, repr=False)
     unsealed: Unsealed | None = field(init=False, default=None)
     progress: UnsealProgress | None = field(init=False, default=None, repr=False)
     pending_join: PendingJoin | None = field(init=False, default=None, repr=False)
+    migrating: PendingMigration = field(init=False, default_factory=PendingMigration)
+    seal_health: SealHealth = field(init=False, default_factory=SealHealth)
     echoes: Echoes = field(init=False, default_factory=Echoes)
     active_since_ms: int = field(init=False, default=0)
     seal_lock: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
@@ -235,11 +241,13 @@ class Core:
             self.unsealed.close()
         self.unsealed = None
         self.progress = None
+        self.migrating.key = None
         self.echoes.clear()
         self.autopilot = None
 
     def _store_changed(self, keys: Collection[str]) -> None:
         """A keyring that replication brought (joining, rotation on the leader) takes effect at once."""
+        self.migrating.store_changed(keys, self.storage.store, self.seal)
         if self.root_key is None or (keys and KEYRING_KEY not in keys):
             return
         stored = self.storage.store.get(KEYRING_KEY)
@@ -425,10 +433,21 @@ class Core:
         assert node is not None and root_key is not None, "only an unsealed node is active"
         self._duties = self.spawn(do_duties(node, root_key, self._own_advert(), self._duties))
         self._duties.add_done_callback(self._duties_ended)
+        self._keep_root_key_sealed(self._duties)
         if isinstance(self.storage, RaftStorage):
             autopilot = Autopilot(node.opened, self.storage, self.sources, self._version_of)
             self.autopilot = autopilot
             self.spawn(autopilot.run(lambda: self.autopilot is autopilot))
+
+    def _keep_root_key_sealed(self, duties: asyncio.Task[None]) -> None:
+        work = SealWork(
+            store=self.storage.store,
+            barrier=self.barrier,
+            random=self.sources.random,
+            seal=self.seal,
+            root_key=lambda: self.root_key,
+        )
+        self.spawn(keep_root_key_sealed(work, self.migrating, lambda: self._duties is duties))
 
     def _duties_ended(self, task: asyncio.Task[None]) -> None:
         if self._duties is task:

@@ -27,6 +27,7 @@ from node.policies import policy_put
 from node.policy.builtin import DEFAULT_POLICY_TEXT
 from node.seal import Seal
 from node.seal.shamir import ShamirSeal
+from node.seal_migration import wrapped_and_tried
 from node.seal_state import (
     AUTHORITY_KEY,
     CLUSTER_KEY,
@@ -152,7 +153,7 @@ async def _initialize(core: Core, request: InitRequest) -> InitResult:
 async def _sealed(seal: Seal, root_key: bytes, share_key: bytes) -> bytes:
     """The root key as the seal seals it. A Shamir seal knows the key of the shares for just as long."""
     if not isinstance(seal, ShamirSeal):
-        return await seal.wrap(root_key)
+        return await wrapped_and_tried(seal, root_key)
     seal.use(share_key)
     try:
         return await seal.wrap(root_key)

@@ -131,7 +131,23 @@ async def begin_join(core: Core, target: JoinTarget) -> None:
         raise JoinRefused("joining needs raft storage")
     if core.is_initialized:
         raise JoinRefused("this node is a member of a cluster already; to move it, stop it and empty its data folder")
-    reply = await _post(target, "challenge", {"server_id": core.storage.node_id})
+    keys = await ask_keys(target, core.storage.node_id)
+    if keys.config.type != core.seal.type:
+        raise JoinRefused(
+            f"the cluster uses the seal {keys.config.type!r} and this node {core.seal.type!r}: "
+            "give this node the same seal stanza"
+        )
+    core.pending_join = PendingJoin(target=target, keys=keys)
+    core.progress = None  # shares that were given for another cluster
+
+
+async def ask_keys(target: JoinTarget, node_id: str) -> SealedKeys:
+    """How the root key of the target's cluster is sealed now. Not authentic: what opens it must open a keyring as well.
+
+    Raises:
+        JoinRefused: The other side cannot be reached or is not ready.
+    """
+    reply = await _post(target, "challenge", {"server_id": node_id})
     try:
         config = reply["seal_config"]
         keys = SealedKeys(
@@ -143,15 +159,9 @@ async def begin_join(core: Core, target: JoinTarget) -> None:
             sealed_root_key=b64decode(reply["sealed_root_key"], validate=True),
         )
         check_numbers(keys.config.shares, keys.config.threshold)
+        return keys
     except (KeyError, TypeError, ValueError, InvalidShares):
         raise JoinRefused(f"{target.api_address} did not answer like a server of this kind") from None
-    if keys.config.type != core.seal.type:
-        raise JoinRefused(
-            f"the cluster uses the seal {keys.config.type!r} and this node {core.seal.type!r}: "
-            "give this node the same seal stanza"
-        )
-    core.pending_join = PendingJoin(target=target, keys=keys)
-    core.progress = None  # shares that were given for another cluster
 
 
 def interrupted_join(core: Core) -> PendingJoin | None:

@@ -17,6 +17,7 @@ from node.join import begin_join
 from node.join_target import JoinTarget
 from node.request import WireRequest, json_object
 from node.response import Response, bare
+from node.seal.shamir import ShamirSeal
 from node.seal_state import SealConfig
 from node.system.cluster import rfc3339
 from node.unseal import join_by_itself, unseal
@@ -46,7 +47,7 @@ class Unseal:
 
     key: str = body_param(Kind.STRING, "One key share, hexadecimal or base64.", default="", secret=True)
     reset: bool = body_param(Kind.BOOL, "Drop the shares taken so far.", default=False)
-    migrate: bool = body_param(Kind.BOOL, "Migrate to another seal.", default=False)
+    migrate: bool = body_param(Kind.BOOL, "Migrate to the seal of this node's configuration.", default=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +95,8 @@ def seal_status(core: Core) -> dict[str, object]:
         "nonce": progress.nonce if progress is not None else "",
         "version": VERSION,
         "build_date": BUILD_DATE,
-        "migration": False,
-        "recovery_seal": core.seal.is_auto,
+        "migration": core.migrating.source is not None,
+        "recovery_seal": config.type != ShamirSeal.type,
         "storage_type": core.storage.kind,
     }
     info = core.cluster_info()
@@ -110,15 +111,14 @@ async def _seal_status(core: Core, wire: WireRequest) -> Response:
 
 async def _unseal(core: Core, wire: WireRequest) -> Response:
     request: Unseal = _UNSEAL.decode({}, _body(wire))
-    if request.migrate:
-        raise InvalidRequest("no seal migration is configured")
-    await unseal(core, request.key, reset=request.reset)
+    await unseal(core, request.key, reset=request.reset, migrate=request.migrate)
     return bare(seal_status(core))
 
 
 async def _seal_backend_status(core: Core, wire: WireRequest) -> Response:
-    backend = {"name": core.seal.type, "healthy": True}
-    return bare({"healthy": True, "backends": [backend], "fully_wrapped": True})
+    since_ms = core.seal_health.unhealthy_since_ms
+    health = {"healthy": True} if since_ms is None else {"healthy": False, "unhealthy_since": rfc3339(since_ms)}
+    return bare({**health, "backends": [{"name": core.seal.type, **health}], "fully_wrapped": True})
 
 
 # -- init

@@ -31,7 +31,8 @@ def set_up(level: str, form: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(_LEVELS.get(level) or getattr(logging, level.upper()))
-    for noisy in ("aiohttp", "asyncio", "pysyncobj"):
+    # The clients of the seals would log what they send and get, at debug: keys among it.
+    for noisy in ("aiohttp", "asyncio", "pysyncobj", "boto3", "botocore", "urllib3", "google", "azure", "msal"):
         logging.getLogger(noisy).setLevel(max(root.level, logging.WARNING))
 
 

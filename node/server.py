@@ -37,6 +37,7 @@ from node.registration.catalogues import catalogue_of
 from node.registration.registry import keep_told
 from node.retry_join import retry_join
 from node.seal.registry import seal_from_stanza
+from node.seal_upkeep import watch_seal
 from node.sources import SystemSources
 from node.status import KNOWN
 from node.storage import AutopilotPeriods, InmemStorage, RaftStorage, Storage, split_address
@@ -104,6 +105,7 @@ async def _serve(config: Config, options: ServerOptions) -> int:
         ),
         node_engine=node_engines,
         on_failed=lambda reason: failed(f"the storage failed, stopping: {reason}"),
+        old_seal=seal_from_stanza(config.old_seal, os.environ, sources.random) if config.old_seal else None,
     )
     if core.seal.is_auto:
         core.after_restore = partial(unseal_by_itself, core)
@@ -122,10 +124,15 @@ async def _serve(config: Config, options: ServerOptions) -> int:
         dev_lines = await dev.start(core, options) if options.dev else []
         print(banner(config, core.identity, dev_lines), flush=True)
         has_pid_file = _write_pid(config)
-        background = [asyncio.create_task(unseal_by_itself(core))] if core.seal.is_auto else []
-        background.append(asyncio.create_task(retry_join(core)))
+        work = [unseal_by_itself(core), retry_join(core)]
+        if core.seal.is_auto:
+            # While it is sealed, whoever unseals it asks the seal anyway.
+            work.append(
+                watch_seal(core.seal, core.seal_health, sources, lambda: core.holds_keys() or not core.is_initialized)
+            )
         if catalogue is not None:
-            background.append(asyncio.create_task(keep_told(core, catalogue)))
+            work.append(keep_told(core, catalogue))
+        background = [asyncio.create_task(each) for each in work]
         for task in background:
             task.add_done_callback(ended)
         gc.collect()

@@ -40,6 +40,7 @@ from node.errors import (
     RateLimited,
     RequestTimedOut,
     RequestTooLarge,
+    SealDenied,
     Sealed,
     SealRefused,
     SealUnavailable,
@@ -81,6 +82,7 @@ STATUS: Final[Mapping[type[Exception], int]] = {
     NoActiveNode: 500,  # what clients of this API know and retry
     BarrierDamaged: 500,
     ConfigError: 500,
+    SealDenied: 500,
     SealRefused: 500,
     SealUnavailable: 503,
     PeerUnreachable: 503,

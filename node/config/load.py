@@ -132,10 +132,13 @@ def _seals(found: Sequence[Found], scope: Scope) -> tuple[SealStanza, ...]:
     active = [stanza for stanza in stanzas if not stanza.disabled]
     if len(active) > 1:
         raise active[1].error("", "only one seal may be in use: set disabled on the one that is to be replaced")
+    disabled = [stanza for stanza in stanzas if stanza.disabled]
+    if len(disabled) > 1:
+        raise disabled[1].error("", "only one seal may be disabled: a migration comes from one seal")
     if type_of_env and [stanza.type for stanza in active] != [type_of_env]:
         if active:
             scope.warnings.append(f"{active[0].place}: seal: {variable} names another type, this block is not used")
-        stanzas = [stanza for stanza in stanzas if stanza.disabled]
+        stanzas = disabled
         stanzas.append(bind_seal(type_of_env, (), Place(f"environment variable {variable}", 0), scope))
     return tuple(stanzas)
 

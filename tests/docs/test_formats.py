@@ -54,3 +54,15 @@ def test_a_command_is_a_list_of_sets() -> None:
     """Section 1: version, then msgpack of [0, key, value, seen], [1, key, seen], [2, key, seen]."""
     command = encode([[Put("a", b"v", 7), Delete("b"), Check("c", 0)]])
     assert command == b"\x01\x91\x93" + b"\x94\x00\xa1a\xc4\x01v\x07" + b"\x93\x01\xa1b\xc0" + b"\x93\x02\xa1c\x00"
+
+
+def test_a_wrapped_root_key_opens_by_the_page_alone() -> None:
+    """Section 6: in both forms everything before the nonce is associated data, behind the purpose."""
+    key, root_key = RANDOM(32), b"root key"
+    own = envelope.wrap(Aead(key), b"2026", root_key, RANDOM)
+    assert own[:6] == b"\x01\x042026"
+    assert Aead(key).open(own[6:18], own[18:], b"strongroom/seal" + own[:6]) == root_key
+    named = envelope.DataKey(key_id="arn", wrapped=b"wrapped")
+    under = envelope.wrap_under_data_key(key, named, root_key, RANDOM)
+    assert under[:15] == b"\x02\x00\x03arn\x00\x07wrapped"
+    assert Aead(key).open(under[15:27], under[27:], b"strongroom/seal" + under[:15]) == root_key

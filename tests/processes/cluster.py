@@ -285,19 +285,28 @@ def cluster(folder: Path, size: int = 3, *, prepare: Callable[[Node], None] = la
     made = make_cluster(folder, size)
     for node in made.nodes:
         prepare(node)
+    with initialized(made):
+        reply = made.call("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+        assert reply.status == 204, reply.body
+        yield made
+
+
+@contextmanager
+def initialized(made: Cluster) -> Iterator[Cluster]:
+    """A running, initialised cluster of these nodes, which unseal by themselves. One recovery key share."""
     try:
         for node in made.nodes:
             node.launch()
         wait_until(made[0].answers, "n1 answers")
-        init = made[0].call("PUT", "sys/init", {"recovery_shares": 1, "recovery_threshold": 1}).json
+        reply = made[0].call("PUT", "sys/init", {"recovery_shares": 1, "recovery_threshold": 1})
+        assert reply.status == 200, reply.body
+        init = reply.json
         made.root_token = init["root_token"]
         made.keys = tuple(init["recovery_keys_base64"])
-        wait_until(lambda: len(made.peers()) == size, "all nodes have joined")
+        wait_until(lambda: len(made.peers()) == len(made.nodes), "all nodes have joined")
         wait_until(
             lambda: all(n.call("GET", "sys/health").status in (200, 429) for n in made.nodes), "all are unsealed"
         )
-        reply = made.call("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
-        assert reply.status == 204, reply.body
         yield made
     finally:
         made.stop()
