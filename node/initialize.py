@@ -19,7 +19,7 @@ from engines.common.crypto import KEY_BYTES
 from engines.common.errors import InvalidRequest
 from engines.common.plan import Put
 from node.barrier import Barrier, seal_keyring
-from node.certain import commit_certainly
+from node.certain import LOOK_S, commit_certainly
 from node.core import Core
 from node.errors import AlreadyInitialized
 from node.handout import Handout, handed_out
@@ -152,7 +152,7 @@ async def _initialize(core: Core, request: InitRequest) -> InitResult:
         await _lead(core)
         if core.is_initialized:
             raise AlreadyInitialized  # by an attempt before this one, whose entry was only in the log
-        is_certain = await commit_certainly(core.storage.store, writes, witness)
+        is_certain = await commit_certainly(core.storage.store, writes, witness, LOOK_S)
     finally:
         await core.storage.stop()
     if not is_certain:

@@ -3,7 +3,7 @@
 from typing import Final
 
 # What anybody may send to, token or not: key holders often have none, and who generates a root token has lost it.
-_OPEN: Final = frozenset(
+OPEN: Final = frozenset(
     {
         "sys/rekey/init",
         "sys/rekey/update",
@@ -19,4 +19,4 @@ _OPEN: Final = frozenset(
 
 def is_open(path: str) -> bool:
     """Whether a canonical path belongs to a ceremony that asks for no token."""
-    return path in _OPEN
+    return path in OPEN
