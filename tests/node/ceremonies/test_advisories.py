@@ -102,7 +102,7 @@ async def test_cve_2025_4656_a_verification_is_not_reset_by_strangers(base: str)
 
 
 async def test_cve_2025_4656_every_step_is_audited(kind: Kind, tmp_path: Path) -> None:
-    """CVE-2025-4656: beginning, giving, cancelling, also what is refused, each with who asked; and no secret of them."""
+    """CVE-2025-4656: begin, give, cancel, and what is refused, each with who asked, and without its secrets."""
     node, path, body, update = kind
     log = tmp_path / "audit.log"
     await node.write("sys/audit/file", type="file", options={"file_path": str(log)})
@@ -133,7 +133,7 @@ async def test_cve_2025_4656_every_step_is_audited(kind: Kind, tmp_path: Path) -
 
 
 async def test_nothing_secret_is_logged(kind: Kind, caplog: pytest.LogCaptureFixture) -> None:
-    """A ceremony from its beginning to its end, with wrong shares and without: no share, key, OTP or token in any log."""
+    """A ceremony to its end, with wrong shares and without: no share, key, OTP or token in any log or repr."""
     node, path, body, update = kind
     caplog.set_level(logging.DEBUG)
     begun = await node.ok("POST", path, body, token="")
