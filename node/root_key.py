@@ -12,10 +12,10 @@ from typing import Final
 
 from cluster.errors import ClusterError, Conflict
 from cluster.store import Delete, Put, Store, Write
-from engines.common.crypto import KEY_BYTES
+from engines.common.crypto import KEY_BYTES, equal
 from node.barrier import Barrier, Random, open_keyring, seal_keyring
 from node.certain import commit_certainly
-from node.errors import BarrierDamaged, WrongKey
+from node.errors import BarrierDamaged, SealRefused, WrongKey
 from node.keyring import Keyring
 from node.seal import Seal
 from node.seal.shamir import ShamirSeal
@@ -128,11 +128,14 @@ async def untell(store: Store) -> None:
 
 
 async def _wrapped(vessel: Vessel, root_key: bytes, new: NewShares | None) -> bytes:
-    if new is None:
-        return await vessel.seal.wrap(root_key)
-    seal = ShamirSeal(vessel.random)  # its own: the node's seal may be unsealing with other shares meanwhile
-    seal.use(new.key)
-    return await seal.wrap(root_key)
+    seal = vessel.seal
+    if new is not None:
+        seal = ShamirSeal(vessel.random)
+        seal.use(new.key)
+    blob = await seal.wrap(root_key)
+    if not equal(await seal.unwrap(blob), root_key):
+        raise SealRefused(f"the {seal.type} seal does not give back what it has wrapped")
+    return blob
 
 
 def _config(store: Store, new: NewShares) -> Put:

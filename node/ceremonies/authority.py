@@ -15,6 +15,12 @@ def seal_config(core: Core) -> SealConfig:
     return _keys(core).config
 
 
+def unseals_by_itself(core: Core) -> bool:
+    """Whether the shares are recovery keys. What is stored decides, not the seal of this node: a migration to it may
+    still wait."""
+    return seal_config(core).type != ShamirSeal.type
+
+
 async def require_quorum(core: Core, key: bytes) -> None:
     """Refuse what other shares than those of this cluster make, with one text for every kind of wrong.
 
@@ -26,7 +32,7 @@ async def require_quorum(core: Core, key: bytes) -> None:
     if root_key is None:
         raise Sealed
     try:
-        if core.seal.is_auto:
+        if unseals_by_itself(core):
             require_recovery_key(stored_recovery_key(core.storage.store, core.barrier), key)
             return
         seal = ShamirSeal(core.sources.random)

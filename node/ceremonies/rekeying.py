@@ -7,7 +7,7 @@ from cluster.errors import Conflict, NoLeader, OutcomeUnknown
 from engines.common.crypto import KEY_BYTES, equal
 from engines.common.errors import InvalidRequest
 from node.ceremonies import Rekey, Target
-from node.ceremonies.authority import require_quorum, seal_config
+from node.ceremonies.authority import require_quorum, seal_config, unseals_by_itself
 from node.ceremonies.ceremony import Quorum, given_share, require_may_end
 from node.ceremonies.rekey import Verification, Wanted, new_shares
 from node.core import Core
@@ -35,7 +35,7 @@ class Finished:
 
 def require_target(core: Core, target: Target) -> None:
     """Raises InvalidRequest where this seal has no such shares."""
-    if target is Target.RECOVERY and not core.seal.is_auto:
+    if target is Target.RECOVERY and not unseals_by_itself(core):
         raise InvalidRequest("recovery rekeying not supported: this cluster is unsealed with key shares")
 
 
@@ -46,8 +46,10 @@ def begin(core: Core, target: Target, wanted: Wanted, *, may: bool) -> Rekey:
         InvalidRequest: There is one already, or the seal has no such shares.
     """
     require_target(core, target)
-    if target is Target.UNSEAL and core.seal.is_auto:
+    if target is Target.UNSEAL and unseals_by_itself(core):
         _require_no_shares(wanted)
+        if seal_config(core).type != core.seal.type:
+            raise InvalidRequest("a migration to another seal waits to be done; replace the root key after it")
     ceremonies = core.ceremonies
     _require_free(ceremonies.rekeys.get(target), may=may)
     rekey = Rekey(
@@ -93,7 +95,7 @@ async def give(core: Core, target: Target, key: str, nonce: str) -> Rekey | Fini
         return rekey
     await require_quorum(core, whole)
     wanted = rekey.wanted
-    if target is Target.UNSEAL and core.seal.is_auto:
+    if target is Target.UNSEAL and unseals_by_itself(core):
         is_certain = await _put_in_force(core, target, None)
         return Finished(nonce=rekey.nonce, wanted=wanted, out=Handout(()), is_certain=is_certain)
     random = core.sources.random

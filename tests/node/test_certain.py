@@ -1,5 +1,7 @@
 """Commits whose outcome got lost, and what is found out of it."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from cluster.errors import Conflict, NoLeader, OutcomeUnknown
@@ -18,7 +20,7 @@ class Faulty(InmemStore):
         super().__init__()
         self.faults = list(faults)
 
-    async def commit(self, writes: list[Write]) -> int:  # type: ignore[override]
+    async def commit(self, writes: Sequence[Write]) -> int:
         if not self.faults:
             return await super().commit(writes)
         is_done, error = self.faults.pop(0)
@@ -47,7 +49,7 @@ async def test_a_lost_outcome_that_took_effect_during_the_second_attempt() -> No
     store = Faulty((False, OutcomeUnknown("lost")))
     original = store.commit
 
-    async def late(writes: list[Write]) -> int:
+    async def late(writes: Sequence[Write]) -> int:
         if not store.faults and store.get("a") is None:
             await InmemStore.commit(store, WRITES)
         return await original(writes)

@@ -1,5 +1,6 @@
 """sys/init where something goes wrong."""
 
+from collections.abc import Sequence
 from unittest.mock import patch
 
 import pytest
@@ -62,9 +63,9 @@ class Late(InmemStore):
     def __init__(self) -> None:
         super().__init__()
         self.answers = False
-        self.waiting: list[list[Write]] = []
+        self.waiting: list[Sequence[Write]] = []
 
-    async def commit(self, writes: list[Write]) -> int:  # type: ignore[override]
+    async def commit(self, writes: Sequence[Write]) -> int:
         if self.answers:
             return await super().commit(writes)
         if not self.waiting:
@@ -83,7 +84,7 @@ async def test_an_outcome_that_got_lost_is_found_out(monkeypatch: pytest.MonkeyP
     core, store = late_core()
     look = store.commit
 
-    async def recovers(writes: list[Write]) -> int:
+    async def recovers(writes: Sequence[Write]) -> int:
         try:
             return await look(writes)
         finally:

@@ -1,6 +1,7 @@
 """The change of the root key: one entry, cut off before and after, and what the other members make of it."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from cluster.errors import ClusterError, Conflict, OutcomeUnknown
 from cluster.inmem import InmemStore
 from cluster.store import Put, Write
 from node.barrier import Barrier, open_keyring, seal_keyring
-from node.errors import WrongKey
+from node.errors import SealRefused, WrongKey
 from node.keyring import Keyring
 from node.root_key import NewShares, Vessel, change_root_key, open_changed
 from node.seal.shamir import ShamirSeal
@@ -66,7 +67,7 @@ class CutOff(InmemStore):
 
     armed = ""
 
-    async def commit(self, writes: list[Write]) -> int:  # type: ignore[override]
+    async def commit(self, writes: Sequence[Write]) -> int:
         if self.armed == "before":
             raise KeyboardInterrupt
         index = await super().commit(writes)
@@ -98,7 +99,7 @@ async def test_a_lost_outcome_never_loses_the_shares() -> None:
     class Lost(InmemStore):
         is_lost = False
 
-        async def commit(self, writes: list[Write]) -> int:  # type: ignore[override]
+        async def commit(self, writes: Sequence[Write]) -> int:
             index = await super().commit(writes)
             if self.is_lost:
                 raise OutcomeUnknown("lost")
@@ -117,7 +118,7 @@ async def test_beside_a_rotation() -> None:
     made = await vessel(store)
     commit = store.commit
 
-    async def rotated_first(writes: list[Write]) -> int:
+    async def rotated_first(writes: Sequence[Write]) -> int:
         store.commit = commit  # type: ignore[method-assign]
         seen = store.get(KEYRING_KEY)
         assert seen is not None
@@ -139,7 +140,7 @@ async def test_two_changes_at_once() -> None:
     made = await vessel(store)
     commit = store.commit
 
-    async def overtaken(writes: list[Write]) -> int:
+    async def overtaken(writes: Sequence[Write]) -> int:
         store.commit = commit  # type: ignore[method-assign]
         await change_root_key(made, SHARES)
         return await commit(writes)
@@ -175,7 +176,7 @@ async def test_uses_of_the_barrier_key_are_counted_across_a_change() -> None:
         made.barrier.seal("x", b"")
     commit = store.commit
 
-    async def fails(_: object) -> int:
+    async def fails(_: Sequence[Write]) -> int:
         raise ClusterError
 
     store.commit = fails  # type: ignore[method-assign]
@@ -187,3 +188,26 @@ async def test_uses_of_the_barrier_key_are_counted_across_a_change() -> None:
     stored = store.get(KEYRING_KEY)
     assert stored is not None
     assert open_keyring(await unwrapped(store, NEW), stored.value).active.encryptions >= 7
+
+
+class Garbage:
+    """A seal that gives back other bytes than it was given."""
+
+    type = "awskms"
+    is_auto = True
+
+    async def wrap(self, plaintext: bytes) -> bytes:
+        return b"blob"
+
+    async def unwrap(self, blob: bytes) -> bytes:
+        return bytes(32)
+
+
+async def test_cve_2018_19786_a_seal_that_gives_back_garbage(caplog: pytest.LogCaptureFixture) -> None:
+    """CVE-2018-19786: what such a seal wrapped is never stored in place of what opens, and no key is in the error."""
+    store = InmemStore()
+    made = await vessel(store)
+    with pytest.raises(SealRefused) as refused:
+        await change_root_key(replace(made, seal=Garbage()), None)
+    assert await valid_key(store) == OLD
+    assert made.root_key.hex() not in str(refused.value) + caplog.text

@@ -5,6 +5,7 @@ Key shares and tokens that were encrypted to OpenPGP keys are read without any p
 
 from base64 import b64decode
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ import pytest
 
 from tests.node.ceremonies.kit import people
 from tests.processes.cluster import Cluster, Node, Reply, cluster, make_cluster, wait_until
+from tests.walkthrough.kit import client_for
 
 pytestmark = pytest.mark.processes
 
@@ -62,7 +64,7 @@ def shamir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         made.root_token, made.keys = init["root_token"], tuple(init["keys_base64"])
         for node in made.nodes:
             wait_until(node.answers, f"{node.name} answers")
-            wait_until(lambda node=node: unseal(node, made.keys[:2]), f"{node.name} has joined and is unsealed")
+            wait_until(partial(unseal, node, made.keys[:2]), f"{node.name} has joined and is unsealed")
         wait_until(lambda: len(made.peers()) == 3, "all have joined")
         ok(made.call("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}}))
         ok(made.call("POST", "secret/data/a", {"data": {"x": "1"}}))
@@ -180,6 +182,37 @@ def test_rekey_with_pgp_verification_and_a_member_away(shamir: Cluster) -> None:
     leader.start()
     assert unseal(leader, shares[:2])
     shamir.wait_applied()
+
+
+def test_hvac_holds_them(shamir: Cluster) -> None:
+    """The calls of the client library, which sends no nonce when it cancels and has a token."""
+    sys = client_for(standby(shamir), shamir.root_token).sys
+    assert sys.read_rekey_progress()["started"] is False
+    nonce = sys.start_rekey(secret_shares=5, secret_threshold=3)["nonce"]
+    assert sys.rekey(shamir.keys[0], nonce=nonce)["progress"] == 1
+    sys.cancel_rekey()
+    nonce = sys.start_rekey(secret_shares=3, secret_threshold=2, require_verification=True)["nonce"]
+    out = sys.rekey_multi(shamir.keys[:2], nonce=nonce)
+    assert sys.read_rekey_verify_progress()["n"] == 3
+    assert sys.cancel_rekey_verify()["nonce"] != out["verification_nonce"]
+    sys.cancel_rekey()
+    holders = people(3)
+    started = sys.start_rekey(3, 2, pgp_keys=[holder.public for holder in holders], backup=True)
+    out = sys.rekey_multi(shamir.keys[1:], nonce=started["nonce"])
+    shamir.keys = tuple(holder.reads(text) for holder, text in zip(holders, out["keys_base64"], strict=True))
+    assert set(sys.read_backup_keys()["data"]["keys"]) == {holder.fingerprint for holder in holders}
+
+    begun = sys.start_root_token_generation()
+    sys.generate_root(key=shamir.keys[0], nonce=begun["nonce"])
+    sys.cancel_root_generation()
+    begun = sys.start_root_token_generation(otp="x" * 28)
+    for key in shamir.keys[:2]:
+        done = sys.generate_root(key=key, nonce=begun["nonce"])
+    token = bytes(byte ^ ord("x") for byte in b64decode(done["encoded_root_token"] + "==")).decode()
+    assert client_for(shamir.wait_leader(), token).lookup_token()["data"]["policies"] == ["root"]
+    before = sys.get_encryption_key_status()["data"]["term"]
+    sys.rotate_encryption_key()
+    assert sys.get_encryption_key_status()["data"]["term"] == before + 1
 
 
 @pytest.mark.slow
