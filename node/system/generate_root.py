@@ -11,6 +11,7 @@ from engines.common.plan import Answer, Plan
 from node.ceremonies import Generation, generating
 from node.ceremonies.authority import seal_config
 from node.ceremonies.desk import at_the_desk, may
+from node.ceremonies.generating import OTP_CHARS
 from node.core import Core
 from node.pgp import read_key
 from node.system.rekey import End, Nothing, Share
@@ -57,7 +58,7 @@ class Shown:
             "encoded_root_token": self.encoded_token,
             "pgp_fingerprint": "" if generation is None else generation.fingerprint,
             "otp": self.otp,
-            "otp_length": generating.OTP_CHARS,
+            "otp_length": OTP_CHARS,
         }
 
 

@@ -176,7 +176,7 @@ async def test_uses_of_the_barrier_key_are_counted_across_a_change() -> None:
         made.barrier.seal("x", b"")
     commit = store.commit
 
-    async def fails(_: Sequence[Write]) -> int:
+    async def fails(writes: Sequence[Write]) -> int:
         raise ClusterError
 
     store.commit = fails  # type: ignore[method-assign]
