@@ -38,9 +38,7 @@ def begin(core: Core, key: PgpKey | None, otp: str, *, may: bool) -> Generation:
         raise InvalidRequest('only one of "otp" and "pgp_key" must be specified')
     if otp and (len(otp) != OTP_CHARS or not otp.isascii()):
         raise InvalidRequest(f"OTP string is wrong length: it must have {OTP_CHARS} characters")
-    running = core.ceremonies.generation
-    if running is not None and (running.is_protected or not may):
-        raise InvalidRequest("root generation already in progress")
+    require_free(core, may=may)
     generation = Generation(
         nonce=new_uuid(core.sources),
         raft_term=core.storage.store.leading_term,
@@ -53,6 +51,13 @@ def begin(core: Core, key: PgpKey | None, otp: str, *, may: bool) -> Generation:
     core.ceremonies.generation = generation
     logger.info("the generation of a root token was begun")
     return generation
+
+
+def require_free(core: Core, *, may: bool) -> None:
+    """Raises InvalidRequest while there is one that does not give way."""
+    running = core.ceremonies.generation
+    if running is not None and (running.is_protected or not may):
+        raise InvalidRequest("root generation already in progress")
 
 
 async def give(core: Core, key: str, nonce: str) -> Generation | Generated:

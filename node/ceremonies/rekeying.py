@@ -50,8 +50,7 @@ def begin(core: Core, target: Target, wanted: Wanted, *, may: bool) -> Rekey:
         _require_no_shares(wanted)
         if seal_config(core).type != core.seal.type:
             raise InvalidRequest("a migration to another seal waits to be done; replace the root key after it")
-    ceremonies = core.ceremonies
-    _require_free(ceremonies.rekeys.get(target), may=may)
+    require_free(core, target, may=may)
     rekey = Rekey(
         nonce=new_uuid(core.sources),
         raft_term=core.storage.store.leading_term,
@@ -60,12 +59,14 @@ def begin(core: Core, target: Target, wanted: Wanted, *, may: bool) -> Rekey:
         quorum=Quorum(seal_config(core).threshold),
         wanted=wanted,
     )
-    ceremonies.rekeys[target] = rekey
+    core.ceremonies.rekeys[target] = rekey
     logger.info("a rekey of the %s keys was begun", target)
     return rekey
 
 
-def _require_free(running: Rekey | None, *, may: bool) -> None:
+def require_free(core: Core, target: Target, *, may: bool) -> None:
+    """Raises InvalidRequest while there is a rekey that does not give way."""
+    running = core.ceremonies.rekeys.get(target)
     if running is not None and (running.is_protected or not may):
         raise InvalidRequest("rekey already in progress")
 

@@ -76,8 +76,9 @@ class _Generations:
 
     async def begin(self, request: Begin, ctx: Context) -> Plan:
         is_authorised = may(self.core, ctx.caller, Operation.UPDATE, _ATTEMPT)
-        key = read_key(request.pgp_key, ctx.sources.now_ms() / 1000) if request.pgp_key else None
         async with at_the_desk(self.core):
+            generating.require_free(self.core, may=is_authorised)
+            key = read_key(request.pgp_key, ctx.sources.now_ms() / 1000) if request.pgp_key else None
             generation = generating.begin(self.core, key, request.otp, may=is_authorised)
             return Plan(self._shown(generation, otp=generation.otp))
 

@@ -1,5 +1,6 @@
 """sys/rekey and sys/rekey-recovery-key (API documentation of the same names), and the backups of both."""
 
+import asyncio
 from base64 import b64encode
 from dataclasses import dataclass
 from typing import Final
@@ -74,14 +75,17 @@ class _Rekeys:
     async def begin(self, request: Begin, ctx: Context) -> Plan:
         is_authorised = self._may(ctx.caller, Operation.UPDATE, "init")
         check_wanted(request.secret_shares, request.secret_threshold, len(request.pgp_keys), has_backup=request.backup)
-        wanted = Wanted(
-            shares=request.secret_shares,
-            threshold=request.secret_threshold,
-            keys=read_keys(request.pgp_keys, ctx.sources.now_ms() / 1000),
-            has_backup=request.backup,
-            needs_verification=request.require_verification,
-        )
         async with at_the_desk(self.core):
+            rekeying.require_free(self.core, self.target, may=is_authorised)
+            # In a thread, and one request at a time: 255 keys of strangers take a while to check.
+            keys = await asyncio.to_thread(read_keys, request.pgp_keys, ctx.sources.now_ms() / 1000)
+            wanted = Wanted(
+                shares=request.secret_shares,
+                threshold=request.secret_threshold,
+                keys=keys,
+                has_backup=request.backup,
+                needs_verification=request.require_verification,
+            )
             rekey = rekeying.begin(self.core, self.target, wanted, may=is_authorised)
             return Plan(Answer(bare=self._shown(rekey)))
 

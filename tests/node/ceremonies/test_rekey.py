@@ -1,5 +1,6 @@
 """sys/rekey and sys/rekey-recovery-key: new key shares in place of the old ones (API documentation of these names)."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from itertools import product
 
@@ -99,6 +100,19 @@ async def test_what_members_are_told_is_taken_back() -> None:
         await untell(store)
         assert store.get(TOLD_KEY) is None
         await untell(store)
+
+
+async def test_upkeep_goes_on_after_a_rekey(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The active node rotates under the root key in force, and takes back what it told the members."""
+    monkeypatch.setattr("node.duties.PERIOD_S", 0.01)
+    async with held() as node:
+        nonce = await node.begin("sys/rekey/init", {"secret_shares": 1, "secret_threshold": 1})
+        await node.give("sys/rekey/update", node.shares[:2], nonce)
+        await node.write("sys/rotate/config", interval="24h")
+        node.sources.advance(86_400_000)
+        async with asyncio.timeout(20):
+            while (await node.read("sys/key-status"))["term"] < 2 or node.core.storage.store.get(TOLD_KEY) is not None:
+                await asyncio.sleep(0.01)
 
 
 async def test_wrong_shares(either: tuple[Held, str]) -> None:
