@@ -6,28 +6,38 @@ There is at most one of each kind, and what one holds is bounded: some shares, s
 """
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from engines.common.errors import InvalidRequest
 from node.ceremonies.ceremony import Ceremony
 from node.ceremonies.generation import Generation
-from node.ceremonies.rekey import Rekey, Target
+from node.ceremonies.rekey import Answered, Rekey, Target
+
+T = TypeVar("T")
 
 ENDED: Final = "a ceremony ends when another node becomes active or this one seals: start again"
 
 
 @dataclass(slots=True)
 class Ceremonies:
-    """Those under way on this node. `lock` is held by whoever changes one, over every await."""
+    """Those under way on this node. `lock` is held by whoever changes one, over every await.
+
+    `answered` holds the results of rekeys for those who may not have got them. `working` are steps that go on though
+    nobody waits for them any more.
+    """
 
     rekeys: dict[Target, Rekey] = field(default_factory=dict, repr=False)
     generation: Generation | None = field(default=None, repr=False)
+    answered: dict[Target, Answered] = field(default_factory=dict, repr=False)
+    working: set[asyncio.Task[Any]] = field(default_factory=set, repr=False)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def end_all(self) -> None:
         """Drop everything: this node is no longer the one that holds ceremonies."""
         self.rekeys.clear()
+        self.answered.clear()
         self.generation = None
 
     def end_of_other_terms(self, raft_term: int) -> None:
@@ -36,6 +46,21 @@ class Ceremonies:
             del self.rekeys[target]
         if self.generation is not None and self.generation.raft_term != raft_term:
             self.generation = None
+
+    async def to_its_end(self, step: Coroutine[Any, Any, T]) -> T:
+        """Do a step of a ceremony, also when the request that asked for it is cut off in the middle.
+
+        What it may have committed by then has a result, which must be kept for whoever asks again.
+        """
+        task = asyncio.get_running_loop().create_task(step)
+        self.working.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self.working.discard(task)
+        if not task.cancelled():
+            task.exception()  # told to the request, if that still waits
 
     def rekey(self, target: Target) -> Rekey:
         """The rekey under way. Raises InvalidRequest."""

@@ -10,12 +10,14 @@ from enum import StrEnum
 
 import msgpack
 
+from engines.common.crypto import equal, sha256
 from engines.common.errors import InvalidRequest
 from node.barrier import Random
 from node.ceremonies.ceremony import Ceremony, Quorum
 from node.handout import Handout, handed_out
 from node.pgp import PgpKey
 from node.root_key import NewShares
+from node.seal.shamir import share_from_text
 from node.shamir import check_numbers, split
 
 
@@ -57,6 +59,35 @@ class Rekey(Ceremony):
 
     wanted: Wanted
     verification: Verification | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A rekey to which the old shares have agreed. `verification_nonce` is set while the new ones are to be verified.
+
+    `is_certain` is False when it could not be found out whether they are in force.
+    """
+
+    nonce: str
+    wanted: Wanted
+    out: Handout = field(repr=False)
+    verification_nonce: str = ""
+    is_certain: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A result that may not have arrived. `last_share` is the SHA-256 of the share it was the answer to."""
+
+    finished: Finished = field(repr=False)
+    last_share: bytes = field(repr=False)
+    until_s: float
+
+    def is_for(self, key: str, nonce: str, now_s: float) -> bool:
+        """Whether this is the last share of that rekey once more. Raises InvalidShares when it is no share."""
+        if now_s >= self.until_s or not equal(nonce, self.finished.nonce):
+            return False
+        return equal(sha256(share_from_text(key)), self.last_share)
 
 
 def check_wanted(shares: int, threshold: int, pgp_keys: int, *, has_backup: bool) -> None:

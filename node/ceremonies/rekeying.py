@@ -1,15 +1,15 @@
 """What happens to a rekey: it begins, is given shares, is verified, is in force, or is cancelled."""
 
 import logging
-from dataclasses import dataclass, field
+from typing import Final
 
 from cluster.errors import Conflict, NoLeader, OutcomeUnknown
-from engines.common.crypto import KEY_BYTES, equal
+from engines.common.crypto import KEY_BYTES, equal, sha256
 from engines.common.errors import InvalidRequest
 from node.ceremonies import Rekey, Target
 from node.ceremonies.authority import require_quorum, seal_config, unseals_by_itself
 from node.ceremonies.ceremony import Quorum, given_share, require_may_end
-from node.ceremonies.rekey import Verification, Wanted, new_shares
+from node.ceremonies.rekey import Answered, Finished, Verification, Wanted, new_shares
 from node.core import Core
 from node.errors import InvalidShares, Sealed
 from node.handout import Handout
@@ -18,19 +18,7 @@ from node.sources import new_uuid
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """A rekey to which the old shares have agreed. `verification_nonce` is set while the new ones are to be verified.
-
-    `is_certain` is False when it could not be found out whether they are in force.
-    """
-
-    nonce: str
-    wanted: Wanted
-    out: Handout = field(repr=False)
-    verification_nonce: str = ""
-    is_certain: bool = True
+ANSWERED_S: Final = 600.0  # for as long as somebody still looks at the terminal in which the answer got lost
 
 
 def require_target(core: Core, target: Target) -> None:
@@ -60,6 +48,7 @@ def begin(core: Core, target: Target, wanted: Wanted, *, may: bool) -> Rekey:
         wanted=wanted,
     )
     core.ceremonies.rekeys[target] = rekey
+    core.ceremonies.answered.pop(target, None)
     logger.info("a rekey of the %s keys was begun", target)
     return rekey
 
@@ -83,18 +72,33 @@ def _require_no_shares(wanted: Wanted) -> None:
 async def give(core: Core, target: Target, key: str, nonce: str) -> Rekey | Finished:
     """Take a share of those in force. The rekey as it stands then, or its result.
 
+    Whoever gave the last share and gives it again is told the result again, for a while: an answer may get lost on its
+    way, and the shares in it exist nowhere else.
+
     Raises:
         InvalidRequest, InvalidShares: The share or the nonce is wrong. With the last share, when they do not fit
             together, all that were given are dropped, and the rekey goes on.
         ClusterError, SealUnavailable, SealRefused: Nothing has changed; the old shares are valid.
     """
+    answered = core.ceremonies.answered.get(target)
+    if answered is not None and answered.is_for(key, nonce, core.sources.monotonic_s()):
+        return answered.finished
     rekey = core.ceremonies.rekey(target)
     if rekey.verification is not None:
         raise InvalidRequest("rekey operation already finished; the new keys must be verified now")
-    whole = rekey.quorum.add(given_share(key, nonce, rekey.nonce))
+    share = given_share(key, nonce, rekey.nonce)
+    whole = rekey.quorum.add(share)
     if whole is None:
         return rekey
     await require_quorum(core, whole)
+    finished = await _finish(core, target, rekey)
+    until_s = core.sources.monotonic_s() + ANSWERED_S
+    core.ceremonies.answered[target] = Answered(finished=finished, last_share=sha256(share), until_s=until_s)
+    return finished
+
+
+async def _finish(core: Core, target: Target, rekey: Rekey) -> Finished:
+    """What follows once the old shares have agreed."""
     wanted = rekey.wanted
     if target is Target.UNSEAL and unseals_by_itself(core):
         is_certain = await _put_in_force(core, target, None)

@@ -13,7 +13,7 @@ from engines.common.plan import Answer, Delete, Plan
 from node.ceremonies import Rekey, Target, rekeying
 from node.ceremonies.authority import seal_config
 from node.ceremonies.desk import at_the_desk, may
-from node.ceremonies.rekey import Verification, Wanted, check_wanted, decode_backup
+from node.ceremonies.rekey import Finished, Verification, Wanted, check_wanted, decode_backup
 from node.core import Core
 from node.pgp import read_keys
 from node.root_key import RECOVERY_BACKUP_KEY, UNSEAL_BACKUP_KEY
@@ -96,10 +96,9 @@ class _Rekeys:
         return Plan()
 
     async def give(self, request: Share, ctx: Context) -> Plan:
-        async with at_the_desk(self.core):
-            result = await rekeying.give(self.core, self.target, request.key, request.nonce)
-            if isinstance(result, Rekey):
-                return Plan(Answer(bare=self._shown(result)))
+        result = await self.core.ceremonies.to_its_end(self._give(request))
+        if isinstance(result, Rekey):
+            return Plan(Answer(bare=self._shown(result)))
         body: dict[str, object] = {
             "nonce": result.nonce,
             "complete": True,
@@ -114,16 +113,23 @@ class _Rekeys:
             body["warnings"] = [_UNCERTAIN]
         return Plan(Answer(bare=body), is_committed=not result.verification_nonce)
 
+    async def _give(self, request: Share) -> Rekey | Finished:
+        async with at_the_desk(self.core):
+            return await rekeying.give(self.core, self.target, request.key, request.nonce)
+
+    async def _verify(self, request: Share) -> Verification | None:
+        async with at_the_desk(self.core):
+            return await rekeying.verify(self.core, self.target, request.key, request.nonce)
+
     async def verification(self, request: Nothing, ctx: Context) -> Plan:
         async with at_the_desk(self.core) as ceremonies:
             verification = rekeying.verification_of(ceremonies.rekey(self.target))
             return Plan(Answer(bare=_verification(verification)))
 
     async def verify(self, request: Share, ctx: Context) -> Plan:
-        async with at_the_desk(self.core):
-            verification = await rekeying.verify(self.core, self.target, request.key, request.nonce)
-            if verification is not None:
-                return Plan(Answer(bare=_verification(verification)))
+        verification = await self.core.ceremonies.to_its_end(self._verify(request))
+        if verification is not None:
+            return Plan(Answer(bare=_verification(verification)))
         return Plan(Answer(bare={"nonce": request.nonce, "complete": True}), is_committed=True)
 
     async def reset_verification(self, request: End, ctx: Context) -> Plan:

@@ -1,12 +1,13 @@
 """sys/rekey and sys/rekey-recovery-key: new key shares in place of the old ones (API documentation of these names)."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from itertools import product
 
 import pytest
 
 from cluster.errors import NoLeader
+from cluster.store import Write
 from node.root_key import TOLD_KEY, untell
 from tests.node.ceremonies.kit import Held, held, people
 
@@ -113,6 +114,50 @@ async def test_upkeep_goes_on_after_a_rekey(monkeypatch: pytest.MonkeyPatch) -> 
         async with asyncio.timeout(20):
             while (await node.read("sys/key-status"))["term"] < 2 or node.core.storage.store.get(TOLD_KEY) is not None:
                 await asyncio.sleep(0.01)
+
+
+async def test_an_answer_that_got_lost_is_told_again(either: tuple[Held, str]) -> None:
+    """The last share, given again with its nonce, gets the same answer for ten minutes; nothing else does."""
+    node, base = either
+    for verification in (False, True):
+        body = {"secret_shares": 3, "secret_threshold": 2, "require_verification": verification}
+        nonce = await node.begin(f"{base}/init", body)
+        done = (await node.give(f"{base}/update", node.shares[:2], nonce)).body
+        assert (await node.give(f"{base}/update", node.shares[1:2], nonce)).body == done
+        for share, sent in ((node.shares[0], nonce), (node.shares[2], nonce), (node.shares[1], "other"), ("", nonce)):
+            assert (await node.give(f"{base}/update", [share], sent)).status == 400
+        node.sources.advance(600_000)
+        assert (await node.give(f"{base}/update", node.shares[1:2], nonce)).status == 400
+        if not verification:
+            node.shares = done["keys"]
+
+
+async def test_a_request_that_is_cut_off(either: tuple[Held, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that goes away while the change is committed: it is finished, and the new shares can still be had."""
+    node, base = either
+    nonce = await node.begin(f"{base}/init", {"secret_shares": 3, "secret_threshold": 2})
+    await node.give(f"{base}/update", node.shares[:1], nonce)
+    store, arrived, may_go_on = node.core.storage.store, asyncio.Event(), asyncio.Event()
+    commit = store.commit
+
+    async def slow(writes: Sequence[Write]) -> int:
+        arrived.set()
+        await may_go_on.wait()
+        return await commit(writes)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "commit", slow)
+        request = asyncio.create_task(node.give(f"{base}/update", node.shares[1:2], nonce))
+        await arrived.wait()
+        request.cancel()
+        await asyncio.wait({request})
+        may_go_on.set()
+        async with asyncio.timeout(10):
+            while node.core.ceremonies.working:
+                await asyncio.sleep(0)
+    done = (await node.give(f"{base}/update", node.shares[1:2], nonce)).body
+    assert done["complete"] is True
+    assert await still_valid(node, done["keys"][:2])
 
 
 async def test_wrong_shares(either: tuple[Held, str]) -> None:

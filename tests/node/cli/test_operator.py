@@ -243,7 +243,9 @@ def test_rekey_that_is_idle(node: FakeNode, sr: Terminal) -> None:
         "Nonce      n/a",
         "Started    false",
     ]
-    assert sr("operator", "rekey", "-target=recovery", "-nonce=x", "KEY").code == 1
+    assert sr("operator", "rekey", "-target=recovery", "KEY").code == 1
+    node.refuse("PUT sys/rekey-recovery-key/update", 400, "no rekey in progress")
+    assert sr("operator", "rekey", "-target=recovery", "-nonce=x", "KEY").code == 2
 
 
 def test_generate_root(node: FakeNode, sr: Terminal) -> None:
