@@ -182,8 +182,7 @@ def test_it_needs_data_of_its_own(tmp_path: Path) -> None:
     assert done.returncode == 1 and b'recovery mode needs storage "raft"' in done.stderr
     made = make_cluster(tmp_path, 1, seal="")
     try:
-        made[0].start()
-        made[0].stop()
+        (tmp_path / "n1.hcl").write_text(made[0].config)
         start_in_recovery_mode(made[0])
         refused = made[0].call("POST", ATTEMPT, {})
         assert refused.status == 400 and refused.json["errors"] == ["Vault is not initialized"]
