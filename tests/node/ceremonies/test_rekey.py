@@ -3,11 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from itertools import product
+from pathlib import Path
 
 import pytest
 
 from cluster.errors import NoLeader
 from cluster.store import Write
+from node.audit.trail import Trail
+from node.errors import AuditFailed
+from node.response import Response
 from node.root_key import TOLD_KEY, untell
 from node.unseal import unseal_by_itself
 from tests.node.ceremonies.kit import Held, held, people
@@ -131,6 +135,27 @@ async def test_an_answer_that_got_lost_is_told_again(either: tuple[Held, str]) -
         assert (await node.give(f"{base}/update", node.shares[1:2], nonce)).status == 400
         if not verification:
             node.shares = done["keys"]
+
+
+async def test_an_answer_that_could_not_be_audited_is_told_again(
+    either: tuple[Held, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No record, no answer; but the change is made by then, so once the device works the shares can still be had."""
+    node, base = either
+    options = {"file_path": str(tmp_path / "audit.log")}
+    await node.write("sys/audit/file", type="file", options=options)
+    nonce = await node.begin(f"{base}/init", {"secret_shares": 3, "secret_threshold": 2})
+    await node.give(f"{base}/update", node.shares[:1], nonce)
+
+    async def fails(trail: Trail, response: Response) -> None:
+        raise AuditFailed("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trail, "answered", fails)
+        assert (await node.give(f"{base}/update", node.shares[1:2], nonce)).status == 500
+    done = (await node.give(f"{base}/update", node.shares[1:2], nonce)).body
+    assert done["complete"] is True
+    assert await still_valid(node, done["keys"][:2])
 
 
 async def test_a_request_that_is_cut_off(either: tuple[Held, str], monkeypatch: pytest.MonkeyPatch) -> None:
