@@ -114,6 +114,12 @@ class RaftStore:
         else:
             self.adopt(own)
 
+    def stand_alone(self, address: str) -> None:
+        """Make this node the only member, durably, before `start`: as raft/peers.json does (cluster/recovery.py)."""
+        if [peer.node_id for peer in self._newest_peers()] != [self.node_id]:
+            recovery.put_alone(self._folder.raft, self.node_id, address)
+            recovery.recover(self._folder.raft, self.node_id, self._state, self._journal)
+
     def adopt(self, peers: Sequence[Peer]) -> None:
         """Take the peer list that the leader gave this joining node, durably.
 

@@ -15,6 +15,7 @@ from engines.common.frame import Engine
 from node.advert import ACTIVE_KEY, ECHO_PERIOD_S, ActiveNode, Echo, Echoes
 from node.autopilot import Autopilot
 from node.barrier import Barrier, open_keyring
+from node.ceremonies import Ceremonies
 from node.config.model import Config
 from node.duties import do_duties
 from node.errors import NoActiveNode, Sealed, WrongKey
@@ -34,6 +35,7 @@ from node.join_target import PendingJoin
 from node.logs import log_unforeseen
 from node.request import WireRequest, parse
 from node.response import Response, of_error, refusal
+from node.root_key import open_changed
 from node.seal import Seal
 from node.seal.shamir import UnsealProgress
 from node.seal_migration import PendingMigration, SealWork
@@ -110,6 +112,7 @@ class Core:
     migrating: PendingMigration = field(init=False, default_factory=PendingMigration)
     seal_health: SealHealth = field(init=False, default_factory=SealHealth)
     echoes: Echoes = field(init=False, default_factory=Echoes)
+    ceremonies: Ceremonies = field(init=False, default_factory=Ceremonies)
     active_since_ms: int = field(init=False, default=0)
     seal_lock: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
     autopilot: Autopilot | None = field(init=False, default=None)
@@ -243,6 +246,7 @@ class Core:
         self.progress = None
         self.migrating.key = None
         self.echoes.clear()
+        self.ceremonies.end_all()
         self.autopilot = None
 
     def _store_changed(self, keys: Collection[str]) -> None:
@@ -254,13 +258,14 @@ class Core:
         if stored is None:
             return
         try:
-            self.barrier.unsealed(open_keyring(self.root_key, stored.value))
+            self.root_key, keyring = open_changed(self.root_key, self.storage.store, self.barrier, stored.value)
         except WrongKey:
             logger.warning("the store now belongs to other unseal keys; this node seals itself")
             self._forget_keys()
             self._role_changed()
             self.spawn_detached(self._seal_for_new_keys())
             return
+        self.barrier.unsealed(keyring)
         if not keys:
             self._begin_anew()
         self._role_changed()
@@ -269,6 +274,7 @@ class Core:
         """Everything may have changed: whatever was derived from the old content ends with the object that held it."""
         if self.unsealed is not None:
             self.unsealed.close()
+        self.ceremonies.end_all()  # their shares may not be those of what is there now
         self.unsealed = self._new_unsealed()
         if self._duties is not None:
             self._duties.cancel()
@@ -421,6 +427,7 @@ class Core:
         elif not self.is_active and self._serves:
             self._serves = False
             self.echoes.clear()
+            self.ceremonies.end_all()
             self.autopilot = None
             if self.unsealed is not None:
                 self.unsealed.audit.close()
@@ -429,9 +436,9 @@ class Core:
             logger.info("this node is no longer active")
 
     def _take_over(self) -> None:
-        node, root_key = self.unsealed, self.root_key
-        assert node is not None and root_key is not None, "only an unsealed node is active"
-        self._duties = self.spawn(do_duties(node, root_key, self._own_advert(), self._duties))
+        node = self.unsealed
+        assert node is not None, "only an unsealed node is active"
+        self._duties = self.spawn(do_duties(node, lambda: self.root_key, self._own_advert(), self._duties))
         self._duties.add_done_callback(self._duties_ended)
         self._keep_root_key_sealed(self._duties)
         if isinstance(self.storage, RaftStorage):

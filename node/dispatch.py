@@ -9,10 +9,12 @@ from typing import Final
 
 from engines.common.errors import UnsupportedPath
 from node.audit.trail import Trail
+from node.ceremonies.open_paths import is_open
 from node.config.listeners import Listener
 from node.core import Core, guarded
 from node.cors import allowing, cors_config, refused_or_preflight
 from node.errors import AuditFailed, BadRequest, MethodNotAllowed, RateLimited
+from node.limits import CEREMONY_BODY_BYTES_MAX
 from node.local_api import local_handler
 from node.paths import canonical_path
 from node.quotas.verdict import ADMITTED, Verdict
@@ -91,6 +93,8 @@ async def _system(core: Core, wire: WireRequest) -> Response:
     handler = local_handler(wire.method, path)
     if handler is not None:
         return await handler(core, wire)
+    if is_open(path) and len(wire.body) > CEREMONY_BODY_BYTES_MAX:
+        raise BadRequest(f"a request to a key ceremony has at most {CEREMONY_BODY_BYTES_MAX} bytes")
     if path == "sys/seal" and not core.is_sealed and not core.is_active:
         raise BadRequest("cannot seal when in standby mode; please restart instead")
     return await core.handle(wire)

@@ -16,6 +16,7 @@ from node.advert import ACTIVE_KEY, ActiveNode
 from node.keyring_upkeep import PERIOD_S, keep_keyring
 from node.mounts import MOUNTS_KEY, decode_mounts, encode_mounts, identity_mount, with_mount
 from node.remount import continue_migrations
+from node.root_key import untell
 from node.tending import tend_mounts
 from node.unmount import continue_unmounts
 from node.unsealed import Unsealed
@@ -25,8 +26,13 @@ logger = logging.getLogger(__name__)
 RETRY_S: Final = 5.0  # between two attempts of one step, as after a time-out on a slow disk
 
 
-async def do_duties(node: Unsealed, root_key: bytes, own: ActiveNode, before: asyncio.Task[None] | None) -> None:
-    """Runs until it is cancelled, as the node seals or loses leadership. `before` is the last time this was done."""
+async def do_duties(
+    node: Unsealed, root_key: Callable[[], bytes | None], own: ActiveNode, before: asyncio.Task[None] | None
+) -> None:
+    """Runs until it is cancelled, as the node seals or loses leadership. `before` is the last time this was done.
+
+    `root_key` gives the one in force, which a rekey replaces; None once the node seals.
+    """
     if before is not None:
         await asyncio.wait({before})  # it may still be stopping the sweeper that is started here
         before = None  # or each would keep the one before it alive, with the unsealed node of its time
@@ -39,7 +45,11 @@ async def do_duties(node: Unsealed, root_key: bytes, own: ActiveNode, before: as
             await _in_the_end(partial(step, node))
         while True:
             await asyncio.sleep(PERIOD_S)
-            await keep_keyring(node.store, node.barrier, root_key, node.sources)
+            key = root_key()
+            if key is None:
+                return
+            await keep_keyring(node.store, node.barrier, key, node.sources)
+            await untell(node.store)
     finally:
         tending.cancel()
         node.release()

@@ -23,6 +23,7 @@ from engines.common.frame import Match, Operation
 from engines.common.help import help_for
 from engines.common.plan import Answer, Check, LeaseGrant, Plan, TokenGrant, Write
 from node.audit.trail import Trail
+from node.ceremonies.open_paths import is_open
 from node.errors import NoRoute
 from node.identify import ANONYMOUS, Identified
 from node.leases.manager import Registered
@@ -60,7 +61,9 @@ async def _serve(node: Unsealed, request: Request, trail: Trail | None) -> Respo
     since = node.store.leading_term  # before anything is read: see Store.require_lease
     who = ANONYMOUS
     try:
-        if request.token and not _ignores_token(node, request):
+        if request.token and is_open(request.path):
+            who = await _welcomed(node, request)
+        elif request.token and not _ignores_token(node, request):
             who = await _identify(node, request)
         for attempt in range(1, PLAN_ATTEMPTS_MAX + 1):
             try:
@@ -115,6 +118,14 @@ async def _identify(node: Unsealed, request: Request) -> Identified:
             return who
         except Conflict:
             continue
+
+
+async def _welcomed(node: Unsealed, request: Request) -> Identified:
+    """The sender of what is served to anybody, where a right to it counts for more: a bad token is like none."""
+    try:
+        return await _identify(node, request)
+    except PermissionDenied:
+        return ANONYMOUS
 
 
 async def _attempt(node: Unsealed, request: Request, who: Identified, since: int, trail: Trail | None) -> Response:

@@ -9,7 +9,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from cluster.errors import ClusterError
 from cluster.folder import open_folder
 from cluster.raft_settings import RaftSettings
 from cluster.raft_store import RaftStore
-from node import dev, logs
+from node import dev, logs, recovery_api
 from node.banner import banner
 from node.cli.server_options import ServerOptions
 from node.config.listeners import Listener
@@ -33,6 +33,7 @@ from node.dispatch import RateGate, dispatch
 from node.edge import Edge
 from node.errors import ConfigError, NodeError
 from node.listener_tls import server_context
+from node.recovery_mode import RecoveryNode
 from node.registration.catalogues import catalogue_of
 from node.registration.registry import keep_told
 from node.retry_join import retry_join
@@ -109,7 +110,8 @@ async def _serve(config: Config, options: ServerOptions) -> int:
     )
     if core.seal.is_auto:
         core.after_restore = partial(unseal_by_itself, core)
-    catalogue = catalogue_of(config, core.identity, os.environ)
+    recovery = RecoveryNode(core) if options.recovery else None
+    catalogue = None if recovery is not None else catalogue_of(config, core.identity, os.environ)
     edges: list[Edge] = []
     has_pid_file = False
     loop = asyncio.get_running_loop()
@@ -118,13 +120,16 @@ async def _serve(config: Config, options: ServerOptions) -> int:
     loop.add_signal_handler(signal.SIGHUP, core.reopen_audit_files)
     try:
         for listener in config.listeners:
-            edge = Edge(listener, partial(dispatch, core, listener), RateGate(core))
+            handle = partial(dispatch, core, listener) if recovery is None else partial(recovery_api.dispatch, recovery)
+            edge = Edge(listener, handle, RateGate(core))
             await _listen(edge, server_context(listener))
             edges.append(edge)
         dev_lines = await dev.start(core, options) if options.dev else []
-        print(banner(config, core.identity, dev_lines), flush=True)
+        print(banner(config, core.identity, dev_lines, is_recovery=options.recovery), flush=True)
         has_pid_file = _write_pid(config)
-        work = [unseal_by_itself(core), retry_join(core)]
+        work: list[Coroutine[None, None, None]] = []
+        if recovery is None:
+            work += [unseal_by_itself(core), retry_join(core)]
         if core.seal.is_auto:
             # While it is sealed, whoever unseals it asks the seal anyway.
             work.append(
@@ -141,8 +146,10 @@ async def _serve(config: Config, options: ServerOptions) -> int:
         await stop.wait()
         for task in background:
             task.cancel()
-        await asyncio.wait(background)  # a catalogue is told that the node goes before it goes
+        await asyncio.gather(*background, return_exceptions=True)  # a catalogue is told that the node goes, first
     finally:
+        if recovery is not None:
+            recovery.close()
         await _stop(core, edges, has_failed=bool(failures))
         if has_pid_file:  # and not that of the server whose port this one wanted
             Path(config.pid_file).unlink(missing_ok=True)

@@ -12,8 +12,17 @@ from cluster.vote import _MAGIC as VOTE_MAGIC
 from engines.common.crypto import Aead
 from node.barrier import Barrier, seal_keyring
 from node.keyring import Keyring
+from node.root_key import RECOVERY_BACKUP_KEY, TOLD_KEY, UNSEAL_BACKUP_KEY
 from node.seal import envelope
-from node.seal_state import AUTHORITY_KEY, CLUSTER_KEY, JOIN_PURPOSE, KEYRING_KEY, ROOT_KEY_KEY, SEAL_CONFIG_KEY
+from node.seal_state import (
+    AUTHORITY_KEY,
+    CLUSTER_KEY,
+    JOIN_PURPOSE,
+    KEYRING_KEY,
+    RECOVERY_KEY_KEY,
+    ROOT_KEY_KEY,
+    SEAL_CONFIG_KEY,
+)
 from node.shamir import split
 
 TEXT = (Path(__file__).parents[2] / "docs/formats.md").read_text()
@@ -24,7 +33,8 @@ def test_its_names_are_those_of_the_code() -> None:
     """Magic numbers, paths, purposes and the bound of a short key are on the page as they are in the code."""
     for magic in (MAGIC, SNAPSHOT_MAGIC, VOTE_MAGIC):
         assert f'magic "{magic.decode()}"' in TEXT
-    for path in (SEAL_CONFIG_KEY, ROOT_KEY_KEY, KEYRING_KEY, AUTHORITY_KEY, CLUSTER_KEY):
+    own = (TOLD_KEY, UNSEAL_BACKUP_KEY, RECOVERY_BACKUP_KEY, RECOVERY_KEY_KEY)
+    for path in (SEAL_CONFIG_KEY, ROOT_KEY_KEY, KEYRING_KEY, AUTHORITY_KEY, CLUSTER_KEY, *own):
         assert f"`{path}`" in TEXT
     assert f"`{JOIN_PURPOSE.decode()}`" in TEXT
     assert f"up to {SHORT_BYTES} bytes" in TEXT

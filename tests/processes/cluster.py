@@ -334,7 +334,10 @@ def dev_server(folder: Path, root_token: str = "root") -> Iterator[Node]:
             env=clean_environment(),
         )
     try:
-        wait_until(node.answers, "the dev server answers")
+        # It listens a moment before it has initialised itself.
+        wait_until(
+            lambda: node.answers() and node.call("GET", "sys/health").status == 200, "the dev server is unsealed"
+        )
         yield node
     finally:
         node.kill()
