@@ -7,6 +7,7 @@ per turn of the event loop.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from cluster.snapshot_stream import SnapshotSender
 
 if TYPE_CHECKING:
     from cluster.links import Links
+
+logger = logging.getLogger(__name__)
 
 # A message that only brings the news of a commit waits so long for an entry to travel with: followers apply a little
 # later, and a busy cluster sends half as many messages.
@@ -40,6 +43,7 @@ class PeerProgress:
 class _Follower:
     next_index: int
     acked_index: int = 0
+    acked_ns: int = 0  # when acked_index grew
     answered_ns: int = 0
     contact_ns: int = 0
     sent_ns: int = 0
@@ -55,8 +59,9 @@ class _Follower:
         self.in_flight.clear()
         self.in_flight_bytes = 0
 
-    def arrived(self, index: int) -> None:
-        self.acked_index = max(self.acked_index, index)
+    def arrived(self, index: int, now_ns: int) -> None:
+        if index > self.acked_index:
+            self.acked_index, self.acked_ns = index, now_ns
         while self.in_flight and self.in_flight[0][0] <= index:
             self.in_flight_bytes -= self.in_flight.popleft()[1]
 
@@ -98,6 +103,8 @@ class Replicator:
     def learn(self, node_id: str) -> None:
         """Send the log to a node that is to become a member. It has no vote and counts for nothing meanwhile."""
         self._learners.add(node_id)
+        if known := self._followers.pop(node_id, None):
+            known.close()  # what is known of a former member of this name says nothing about the new one's disk
         self._of(node_id)
         self._due.add(node_id)
 
@@ -169,10 +176,23 @@ class Replicator:
         if message["sent_at"] <= now:
             follower.answered_ns = max(follower.answered_ns, message["sent_at"])
         next_index = message["next_index"]
+        if message["reset"] and 0 < next_index <= follower.acked_index and message["sent_at"] > follower.acked_ns:
+            # An answer to what was sent after it had acknowledged more: within a term a log only grows.
+            logger.error(
+                "node %s has lost log entries that it had acknowledged: it has %d and said %d. Its disk is an old copy "
+                "or was emptied; remove the peer, empty its data folder and let it join again",
+                node_id,
+                next_index - 1,
+                follower.acked_index,
+            )
+            self._links.send(
+                node_id, {"type": "log_lost", "term": self._engine.term, "acked_index": follower.acked_index}
+            )
+            return
         if not 0 < next_index <= self._engine.last_index + 1:
             pass
         elif message["success"]:
-            follower.arrived(next_index - 1)
+            follower.arrived(next_index - 1, now)
             if follower.stream is not None and next_index > follower.stream.index:
                 follower.close()
                 follower.go_to(next_index, now)
