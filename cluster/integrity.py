@@ -26,6 +26,7 @@ _FORMAT_VERSION: Final = 1
 _VERSION_BYTE: Final = bytes((_FORMAT_VERSION,))
 _MASK: Final = (1 << 8 * FINGERPRINT_BYTES) - 1
 _INDEX_BYTES: Final = 8
+_number: Final = int.from_bytes
 _HEAD_BYTES: Final = _INDEX_BYTES + FINGERPRINT_BYTES
 # A check beside the event loop works this long and rests four times as long.
 _WORK_S: Final = 0.001
@@ -41,14 +42,14 @@ def fingerprint(key: bytes, index: bytes, rest: bytes) -> bytes:
     return blake2b(key + b"\xff" + index + rest).digest()[:FINGERPRINT_BYTES]
 
 
-def added(total: int, record: bytes) -> int:
-    """The sum with the fingerprint that this record carries."""
-    return (total + int.from_bytes(record[_INDEX_BYTES:_HEAD_BYTES], "little")) & _MASK
+def fingerprint_in(record: bytes) -> int:
+    """The one that this record carries, as a number to add or to take away."""
+    return _number(record[_INDEX_BYTES:_HEAD_BYTES], "little")
 
 
-def without(total: int, record: bytes) -> int:
-    """The sum without the fingerprint that this record carries."""
-    return (total - int.from_bytes(record[_INDEX_BYTES:_HEAD_BYTES], "little")) & _MASK
+def as_sum(total: int) -> int:
+    """What was added up, as it is kept."""
+    return total & _MASK
 
 
 def pack_sum(total: int, applied: bytes) -> bytes:
@@ -137,5 +138,5 @@ def _sum_of(rows: Sequence[Row], total: int) -> int:
     for key, record in rows:
         if record[_INDEX_BYTES:_HEAD_BYTES] != fingerprint(key, record[:_INDEX_BYTES], record[_HEAD_BYTES:]):
             raise FileDamaged("a record is damaged")
-        total = added(total, record)
-    return total
+        total += fingerprint_in(record)
+    return as_sum(total)

@@ -22,13 +22,13 @@ from cluster.integrity import (
     FINGERPRINT_BYTES,
     SUM_KEY,
     TABLES,
-    added,
+    as_sum,
     check_beside,
     fingerprint,
+    fingerprint_in,
     pack_sum,
     sealed_local,
     unpack_sum,
-    without,
 )
 from cluster.keys import SHORT_BYTES, STORED_LONG_BYTES, key_bytes, key_text, stored_key
 from cluster.lmdb_check import REMEDY, FileDamaged, Transaction, newest_transaction, require_sound
@@ -213,9 +213,10 @@ class Table:
                 else:
                     at, record = stored_key(raw), record_of(raw, stored.index, stored.value)
                     before = txn.replace(at, record)
-                    total = added(total, record)
+                    total += fingerprint_in(record)
                 if before is not None:
-                    total = without(total, before)
+                    total -= fingerprint_in(before)
+            total = as_sum(total)
             _put_meta(txn, self._meta, meta, total)
         self._sum = total
 
@@ -242,7 +243,7 @@ class Table:
             for key, record in batch:
                 if not txn.put(key, record, overwrite=False):
                     raise SnapshotDamaged("the snapshot has a key twice")
-                self._sum = added(self._sum, record)
+                self._sum = as_sum(self._sum + fingerprint_in(record))
 
     # Local table -------------------------------------------------------------------------------------------------
 
@@ -319,7 +320,7 @@ class Rows:
         raw = bytes(self._cursor.key())
         record = bytes(self._cursor.value())
         self._more = self._cursor.next()
-        self._left = without(self._left, record)
+        self._left = as_sum(self._left - fingerprint_in(record))
         if record[_INDEX.size : _HEAD_BYTES] != fingerprint(raw, record[: _INDEX.size], record[_HEAD_BYTES:]):
             raise FileDamaged("a record is damaged")
         index: int = _INDEX.unpack_from(record)[0]
