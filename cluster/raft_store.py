@@ -66,6 +66,7 @@ class RaftStore:
             DataFolderRefused: What is there is damaged.
         """
         self.node_id = folder.node_id
+        self.last_written_ms = folder.last_written_ms()  # as DataFolder has it, before this process writes
         self.on_role_change: Callable[[], None] = lambda: None
         self.on_failed: Callable[[StorageFailed], None] = lambda error: None
         self._folder = folder

@@ -15,6 +15,7 @@ from engines.common.frame import Engine
 from node.advert import ACTIVE_KEY, ECHO_PERIOD_S, ActiveNode, Echo, Echoes
 from node.autopilot import Autopilot
 from node.barrier import Barrier, open_keyring
+from node.clock_guard import ClockGuard
 from node.config.model import Config
 from node.duties import do_duties
 from node.errors import NoActiveNode, Sealed, WrongKey
@@ -99,6 +100,7 @@ class Core:
     after_restore: Callable[[], Awaitable[None]] = _nothing
 
     barrier: Barrier = field(init=False)
+    clock: ClockGuard = field(init=False)
     root_key: bytes | None = field(init=False, default=None, repr=False)
     unsealed: Unsealed | None = field(init=False, default=None)
     progress: UnsealProgress | None = field(init=False, default=None, repr=False)
@@ -115,6 +117,8 @@ class Core:
 
     def __post_init__(self) -> None:
         self.barrier = Barrier(self.sources.random)
+        written_ms = self.storage.raft.last_written_ms if isinstance(self.storage, RaftStorage) else 0
+        self.clock = ClockGuard(self.sources, written_ms)
         self.storage.on_change = self._role_changed
         self.storage.on_failed = self._storage_failed
         self.storage.store.watch(self._store_changed)
@@ -428,7 +432,7 @@ class Core:
     def _take_over(self) -> None:
         node, root_key = self.unsealed, self.root_key
         assert node is not None and root_key is not None, "only an unsealed node is active"
-        self._duties = self.spawn(do_duties(node, root_key, self._own_advert(), self._duties))
+        self._duties = self.spawn(do_duties(node, root_key, self._own_advert(), self._duties, self.clock.now_ms))
         self._duties.add_done_callback(self._duties_ended)
         if isinstance(self.storage, RaftStorage):
             autopilot = Autopilot(node.opened, self.storage, self.sources, self._version_of)

@@ -25,12 +25,20 @@ logger = logging.getLogger(__name__)
 RETRY_S: Final = 5.0  # between two attempts of one step, as after a time-out on a slow disk
 
 
-async def do_duties(node: Unsealed, root_key: bytes, own: ActiveNode, before: asyncio.Task[None] | None) -> None:
-    """Runs until it is cancelled, as the node seals or loses leadership. `before` is the last time this was done."""
+async def do_duties(
+    node: Unsealed, root_key: bytes, own: ActiveNode, before: asyncio.Task[None] | None, now_ms: Callable[[], int]
+) -> None:
+    """Runs until it is cancelled, as the node seals or loses leadership.
+
+    Args:
+        before: The last time this was done.
+        now_ms: The time by which leases and tokens are ended.
+    """
     if before is not None:
         await asyncio.wait({before})  # it may still be stopping the sweeper that is started here
         before = None  # or each would keep the one before it alive, with the unsealed node of its time
     sweeper = node.ledger.sweeper
+    sweeper.now_ms = now_ms
     sweeper.start()
     tending = asyncio.get_running_loop().create_task(tend_mounts(node))
     try:
