@@ -44,6 +44,8 @@ class _Follower:
     next_index: int
     acked_index: int = 0
     acked_ns: int = 0  # when acked_index grew
+    acked_term: int = 0  # of the entry at acked_index, which our log may drop; 0: not known
+    must_prove: bool = False  # the connection is new, and nobody knows yet whether it still has what it acknowledged
     answered_ns: int = 0
     contact_ns: int = 0
     sent_ns: int = 0
@@ -59,9 +61,9 @@ class _Follower:
         self.in_flight.clear()
         self.in_flight_bytes = 0
 
-    def arrived(self, index: int, now_ns: int) -> None:
+    def arrived(self, index: int, raft_term: int | None, now_ns: int) -> None:
         if index > self.acked_index:
-            self.acked_index, self.acked_ns = index, now_ns
+            self.acked_index, self.acked_term, self.acked_ns = index, raft_term or 0, now_ns
         while self.in_flight and self.in_flight[0][0] <= index:
             self.in_flight_bytes -= self.in_flight.popleft()[1]
 
@@ -150,6 +152,7 @@ class Replicator:
         follower = self._followers.get(node_id)
         if follower is not None:
             follower.go_to(follower.acked_index + 1 if follower.acked_index else follower.next_index, self._now())
+            follower.must_prove = follower.acked_term > 0
             self._due.add(node_id)
 
     def lease_start_ns(self) -> int:
@@ -192,7 +195,9 @@ class Replicator:
         if not 0 < next_index <= self._engine.last_index + 1:
             pass
         elif message["success"]:
-            follower.arrived(next_index - 1, now)
+            if next_index > follower.acked_index and message["sent_at"] >= follower.rewound_ns:
+                follower.must_prove = False
+            follower.arrived(next_index - 1, self._engine.term_at(next_index - 1), now)
             if follower.stream is not None and next_index > follower.stream.index:
                 follower.close()
                 follower.go_to(next_index, now)
@@ -243,6 +248,11 @@ class Replicator:
         if not self._links.connected(node_id):
             return
         is_missing = self._engine.term_at(follower.next_index - 1) is None
+        if follower.stream is None and is_missing and follower.must_prove:
+            # A stream would hide that it has lost what it acknowledged. The answer to this tells.
+            if self._now() - follower.sent_ns >= self._settings.heartbeat_s * 0.75e9:
+                self._send(node_id, follower, follower.acked_index, [], follower.acked_term)
+            return
         if follower.stream is None and (is_missing or follower.next_index <= self._restored_index()):
             follower.stream = self._open_stream(node_id)
         if follower.stream is not None:
@@ -291,9 +301,16 @@ class Replicator:
             if follower.sent_commit < self._engine.commit_index and follower.stream is None:
                 self._send(node_id, follower, follower.next_index - 1, [])
 
-    def _send(self, node_id: str, follower: _Follower, prev_index: int, entries: list[Any]) -> bool:
+    def _send(
+        self,
+        node_id: str,
+        follower: _Follower,
+        prev_index: int,
+        entries: list[Any],
+        prev_term: int | None = None,
+    ) -> bool:
         now = self._now()
-        prev_term = self._engine.term_at(prev_index)
+        prev_term = prev_term or self._engine.term_at(prev_index)
         if prev_term is None:
             # Compacted away, or made up: what comes before is not said, and the message verifies nothing.
             prev_index, prev_term = 0, 0

@@ -72,6 +72,34 @@ async def test_an_old_copy_under_an_old_name_is_stopped(cluster: Cluster) -> Non
     await require_stopped(cluster, node)
 
 
+def test_an_old_copy_that_would_get_a_snapshot_is_stopped(tmp_path: Path) -> None:
+    """Also where the leader's log has moved on, so that a snapshot would cover what was lost."""
+
+    async def body() -> None:
+        cluster = Cluster(tmp_path, trailing_logs=5)
+        try:
+            leader = await cluster.form(3)
+            node = cluster.node("n3")
+            await fill(leader, 0, 20)
+            node.crash()
+            copy = keep(cluster, node)
+            await node.start()
+            await fill(leader, 100, 20)
+            await cluster.same_everywhere()
+            node.crash()
+            await fill(leader, 200, 100)
+            leader.store._state.flush_now()
+            await fill(leader, 300, 10)
+            assert leader.store._journal[0][1] > 100
+            put_back(cluster, node, copy)
+            await node.start()
+            await require_stopped(cluster, node)
+        finally:
+            cluster.close()
+
+    run(body())
+
+
 @scenario
 async def test_an_emptied_disk_under_an_old_name_is_stopped(cluster: Cluster) -> None:
     """The same for a node whose folder is new, and that was given the peers again."""
@@ -151,18 +179,29 @@ def test_without_the_leaders_word_the_write_is_lost(tmp_path: Path, monkeypatch:
     run(body())
 
 
-@scenario
-async def test_a_node_that_is_only_slow_is_left_alone(cluster: Cluster) -> None:
+@pytest.mark.parametrize("trailing_logs", [5, 10_000])
+def test_a_node_that_is_only_slow_is_left_alone(tmp_path: Path, trailing_logs: int) -> None:
     """Restarts, a leader far ahead and answers from before: none of it looks like a lost log."""
-    leader = await cluster.form(3)
-    node = cluster.node("n3")
-    for round_ in range(5):
-        await fill(leader, 100 * round_, 20)
-        node.crash()
-        await fill(leader, 100 * round_ + 50, 20)
-        await node.start()
-        await cluster.same_everywhere()
-    assert not (cluster.path / "n3" / "raft" / NOTE).exists()
+
+    async def body() -> None:
+        cluster = Cluster(tmp_path, trailing_logs=trailing_logs)
+        try:
+            leader = await cluster.form(3)
+            node = cluster.node("n3")
+            for round_ in range(4):
+                await fill(leader, 100 * round_, 20)
+                node.crash()
+                await fill(leader, 100 * round_ + 50, 20)
+                leader.store._state.flush_now()
+                await fill(leader, 100 * round_ + 70, 20)
+                await node.start()
+                await cluster.same_everywhere()
+            assert not any(node.failures for node in cluster.nodes.values())
+            assert not (tmp_path / "n3" / "raft" / NOTE).exists()
+        finally:
+            cluster.close()
+
+    run(body())
 
 
 def remove_state(old: Path, now: Path) -> None:
