@@ -18,7 +18,7 @@ from node.barrier import Barrier, open_keyring
 from node.clock_guard import ClockGuard
 from node.config.model import Config
 from node.duties import do_duties
-from node.errors import NoActiveNode, Sealed, WrongKey
+from node.errors import BadRequest, NoActiveNode, Sealed, WrongKey
 from node.forwarding import (
     ECHO,
     FORWARD,
@@ -347,14 +347,22 @@ class Core:
         return Response(307, headers={"Location": f"{active.api_address}{wire.path}{query}"})
 
     async def on_call(self, node_id: str, payload: bytes) -> bytes:
-        """Work on what another node of the cluster asks: a forwarded request, a part of a restore, or its echo."""
-        kind, rest = decode_payload(payload)
-        if kind == FORWARD:
+        """Work on what another node of the cluster asks: a forwarded request, a part of a restore, or its echo.
+
+        Raises:
+            ValueError: The other node sent what this one cannot read.
+        """
+        try:
+            kind, rest = decode_payload(payload)
+            forwarded = decode_request(rest) if kind == FORWARD else None
+            question = decode_restore(rest) if kind == RESTORE else None
+        except BadRequest as error:
+            raise ValueError(str(error)) from None
+        if forwarded is not None:
             request_id = new_uuid(self.sources)
-            answer = self._answer_forwarded(decode_request(rest), request_id)
-            return encode_response(await guarded(answer, request_id))
-        if kind == RESTORE and isinstance(self.storage, RaftStorage):
-            return await self.storage.on_restore_call(node_id, decode_restore(rest))
+            return encode_response(await guarded(self._answer_forwarded(forwarded, request_id), request_id))
+        if question is not None and isinstance(self.storage, RaftStorage):
+            return await self.storage.on_restore_call(node_id, question)
         if kind == ECHO:
             self.echoes.note(node_id, rest, self.sources.now_ms())
         return encode_response(Response(204))
