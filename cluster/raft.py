@@ -46,6 +46,8 @@ class RaftLog(Log, Protocol):
 
     @property
     def synced_index(self) -> int: ...
+    @property
+    def tail_was_cut(self) -> bool: ...
     def flush(self) -> None: ...
 
 
@@ -378,7 +380,10 @@ class RaftMember:
         except OSError as error:
             self._fail(StorageFailed(f"the disk refused a snapshot: {error.strerror}"))
         except LogLost as error:
-            self._fail(self._on_log_lost(error))
+            if self._log.tail_was_cut:
+                logger.warning("the end of the log that was cut off at the start is fetched again: %s", error)
+            else:
+                self._fail(self._on_log_lost(error))
         except CommittedConflict as error:
             self._fail(StorageFailed(f"{error}: the data of this node or of the leader is damaged"))
         except Exception as error:

@@ -180,18 +180,7 @@ class Replicator:
             follower.answered_ns = max(follower.answered_ns, message["sent_at"])
         next_index = message["next_index"]
         if message["reset"] and 0 < next_index <= follower.acked_index and message["sent_at"] > follower.acked_ns:
-            # An answer to what was sent after it had acknowledged more: within a term a log only grows.
-            logger.error(
-                "node %s has lost log entries that it had acknowledged: it has %d and said %d. Its disk is an old copy "
-                "or was emptied; remove the peer, empty its data folder and let it join again",
-                node_id,
-                next_index - 1,
-                follower.acked_index,
-            )
-            self._links.send(
-                node_id, {"type": "log_lost", "term": self._engine.term, "acked_index": follower.acked_index}
-            )
-            return
+            self._on_lost_log(node_id, follower, next_index - 1)
         if not 0 < next_index <= self._engine.last_index + 1:
             pass
         elif message["success"]:
@@ -206,6 +195,21 @@ class Replicator:
             follower.go_to(next_index, now)
         self._count(node_id, follower)
         self._due.add(node_id)
+
+    def _on_lost_log(self, node_id: str, follower: _Follower, last_index: int) -> None:
+        """It answered what was sent after it had acknowledged more, and within a term a log only grows.
+
+        What it should do about it is decided there. If it goes on, it gets what it lacks, and its word counts anew.
+        """
+        logger.error(
+            "node %s has lost log entries that it had acknowledged: it has %d and said %d. If it does not start any "
+            "more, remove the peer, empty its data folder and let it join again",
+            node_id,
+            last_index,
+            follower.acked_index,
+        )
+        self._links.send(node_id, {"type": "log_lost", "term": self._engine.term, "acked_index": follower.acked_index})
+        follower.acked_index, follower.acked_term, follower.must_prove = last_index, 0, False
 
     def on_snapshot_ack(self, node_id: str, message: Mapping[str, Any]) -> None:
         follower = self._of(node_id)

@@ -101,6 +101,25 @@ def test_an_old_copy_that_would_get_a_snapshot_is_stopped(tmp_path: Path) -> Non
 
 
 @scenario
+async def test_an_end_that_the_start_cut_off_is_fetched_again(cluster: Cluster) -> None:
+    """A last frame that rotted looks like a torn one. The node has said so, and gets it again: it need not go."""
+    leader = await cluster.form(3)
+    node = cluster.node("n3")
+    await fill(leader, 0, 20)
+    await cluster.same_everywhere()
+    node.crash()
+    segment = max((cluster.path / "n3" / "raft" / "journal").iterdir())
+    data = bytearray(segment.read_bytes())
+    data[-3] ^= 1
+    segment.write_bytes(data)
+    await node.start()
+    await fill(leader, 100, 20)
+    await cluster.same_everywhere()
+    assert node.store._journal.tail_was_cut
+    assert not (cluster.path / "n3" / "raft" / NOTE).exists()
+
+
+@scenario
 async def test_an_emptied_disk_under_an_old_name_is_stopped(cluster: Cluster) -> None:
     """The same for a node whose folder is new, and that was given the peers again."""
     leader = await cluster.form(3)
