@@ -13,7 +13,6 @@ from cluster.lost_log import NOTE
 from cluster.peers import Peer
 from cluster.replication import Replicator
 from cluster.store import Put
-from cluster.wire import RAFT, pack, unpack
 from tests.cluster.simulation import Cluster, Node, run, scenario
 
 
@@ -297,12 +296,6 @@ def test_a_removed_state_is_missed_while_the_log_is_whole(tmp_path: Path) -> Non
             cluster.close()
 
     run(body())
-
-
-def test_the_word_of_a_lost_log_passes_the_wire() -> None:
-    """In the one shape that it has."""
-    frame = pack({"type": "log_lost", "term": 3, "acked_index": 7}, 1000)
-    assert unpack(frame[4:], RAFT) == {"type": "log_lost", "term": 3, "acked_index": 7}
 
 
 @scenario
