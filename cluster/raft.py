@@ -25,6 +25,7 @@ from cluster.errors import (
     StorageFailed,
 )
 from cluster.follower import Follower
+from cluster.lost_log import LogLost
 from cluster.peers import Peer, PeerChange
 from cluster.pysyncobj_seams import NO_OP_COMMAND, UNKNOWN_TERM, Engine, Log, Refusal, Role
 from cluster.raft_settings import Clock, RaftSettings
@@ -45,6 +46,8 @@ class RaftLog(Log, Protocol):
 
     @property
     def synced_index(self) -> int: ...
+    @property
+    def tail_was_cut(self) -> bool: ...
     def flush(self) -> None: ...
 
 
@@ -81,11 +84,14 @@ class RaftMember:
         rng: random.Random,
         snapshots_folder: Path,
         disk: Disk,
+        on_log_lost: Callable[[LogLost], StorageFailed],
     ) -> None:
+        """`on_log_lost` keeps the node from starting again, and says how it is to stop."""
         self.on_change: Callable[[], None] = lambda: None
         self.on_failed: Callable[[StorageFailed], None] = lambda error: None
         self.before_tick: Callable[[], None] = lambda: None
         self._log = log
+        self._on_log_lost = on_log_lost
         self._machine = machine
         self._links = links
         self._settings = settings
@@ -373,6 +379,11 @@ class RaftMember:
             self._fail(error)
         except OSError as error:
             self._fail(StorageFailed(f"the disk refused a snapshot: {error.strerror}"))
+        except LogLost as error:
+            if self._log.tail_was_cut:
+                logger.warning("the end of the log that was cut off at the start is fetched again: %s", error)
+            else:
+                self._fail(self._on_log_lost(error))
         except CommittedConflict as error:
             self._fail(StorageFailed(f"{error}: the data of this node or of the leader is damaged"))
         except Exception as error:

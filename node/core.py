@@ -16,9 +16,10 @@ from node.advert import ACTIVE_KEY, ECHO_PERIOD_S, ActiveNode, Echo, Echoes
 from node.autopilot import Autopilot
 from node.barrier import Barrier, open_keyring
 from node.ceremonies import Ceremonies
+from node.clock_guard import ClockGuard
 from node.config.model import Config
 from node.duties import do_duties
-from node.errors import NoActiveNode, Sealed, WrongKey
+from node.errors import BadRequest, NoActiveNode, Sealed, WrongKey
 from node.forwarding import (
     ECHO,
     FORWARD,
@@ -105,6 +106,7 @@ class Core:
     old_seal: Seal | None = None
 
     barrier: Barrier = field(init=False)
+    clock: ClockGuard = field(init=False)
     root_key: bytes | None = field(init=False, default=None, repr=False)
     unsealed: Unsealed | None = field(init=False, default=None)
     progress: UnsealProgress | None = field(init=False, default=None, repr=False)
@@ -124,6 +126,8 @@ class Core:
 
     def __post_init__(self) -> None:
         self.barrier = Barrier(self.sources.random)
+        written_ms = self.storage.raft.last_written_ms if isinstance(self.storage, RaftStorage) else 0
+        self.clock = ClockGuard(self.sources, written_ms)
         self.storage.on_change = self._role_changed
         self.storage.on_failed = self._storage_failed
         self.storage.store.watch(self._store_changed)
@@ -352,14 +356,22 @@ class Core:
         return Response(307, headers={"Location": f"{active.api_address}{wire.path}{query}"})
 
     async def on_call(self, node_id: str, payload: bytes) -> bytes:
-        """Work on what another node of the cluster asks: a forwarded request, a part of a restore, or its echo."""
-        kind, rest = decode_payload(payload)
-        if kind == FORWARD:
+        """Work on what another node of the cluster asks: a forwarded request, a part of a restore, or its echo.
+
+        Raises:
+            ValueError: The other node sent what this one cannot read.
+        """
+        try:
+            kind, rest = decode_payload(payload)
+            forwarded = decode_request(rest) if kind == FORWARD else None
+            question = decode_restore(rest) if kind == RESTORE else None
+        except BadRequest as error:
+            raise ValueError(str(error)) from None
+        if forwarded is not None:
             request_id = new_uuid(self.sources)
-            answer = self._answer_forwarded(decode_request(rest), request_id)
-            return encode_response(await guarded(answer, request_id))
-        if kind == RESTORE and isinstance(self.storage, RaftStorage):
-            return await self.storage.on_restore_call(node_id, decode_restore(rest))
+            return encode_response(await guarded(self._answer_forwarded(forwarded, request_id), request_id))
+        if question is not None and isinstance(self.storage, RaftStorage):
+            return await self.storage.on_restore_call(node_id, question)
         if kind == ECHO:
             self.echoes.note(node_id, rest, self.sources.now_ms())
         return encode_response(Response(204))
@@ -438,7 +450,9 @@ class Core:
     def _take_over(self) -> None:
         node = self.unsealed
         assert node is not None, "only an unsealed node is active"
-        self._duties = self.spawn(do_duties(node, lambda: self.root_key, self._own_advert(), self._duties))
+        self._duties = self.spawn(
+            do_duties(node, lambda: self.root_key, self._own_advert(), self._duties, self.clock.now_ms)
+        )
         self._duties.add_done_callback(self._duties_ended)
         self._keep_root_key_sealed(self._duties)
         if isinstance(self.storage, RaftStorage):

@@ -27,16 +27,24 @@ RETRY_S: Final = 5.0  # between two attempts of one step, as after a time-out on
 
 
 async def do_duties(
-    node: Unsealed, root_key: Callable[[], bytes | None], own: ActiveNode, before: asyncio.Task[None] | None
+    node: Unsealed,
+    root_key: Callable[[], bytes | None],
+    own: ActiveNode,
+    before: asyncio.Task[None] | None,
+    now_ms: Callable[[], int],
 ) -> None:
-    """Runs until it is cancelled, as the node seals or loses leadership. `before` is the last time this was done.
+    """Runs until it is cancelled, as the node seals or loses leadership.
 
-    `root_key` gives the one in force, which a rekey replaces; None once the node seals.
+    Args:
+        root_key: Gives the one in force, which a rekey replaces; None once the node seals.
+        before: The last time this was done.
+        now_ms: The time by which leases and tokens are ended.
     """
     if before is not None:
         await asyncio.wait({before})  # it may still be stopping the sweeper that is started here
         before = None  # or each would keep the one before it alive, with the unsealed node of its time
     sweeper = node.ledger.sweeper
+    sweeper.now_ms = now_ms
     sweeper.start()
     tending = asyncio.get_running_loop().create_task(tend_mounts(node))
     try:

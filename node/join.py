@@ -70,11 +70,14 @@ def challenge(core: Core, secret: bytes, node_id: str) -> dict[str, object]:
     }
 
 
-def answered(core: Core, secret: bytes, node_id: str, answer: str, address: str) -> dict[str, object]:
+def answered(core: Core, secret: bytes, node_id: str, answer: str, address: str, *, empty: bool) -> dict[str, object]:
     """Check a joining node's answer; give it the authority and the peers, and start admitting it.
 
+    Args:
+        empty: The node has no log yet. One that was admitted before must have it: what it acknowledged is in it.
+
     Raises:
-        InvalidRequest: The answer is wrong or too late, or the address is none.
+        InvalidRequest: The answer is wrong or too late, the address is none, or a member has lost its data.
     """
     if core.root_key is None or core.unsealed is None or not isinstance(core.storage, RaftStorage):
         raise Sealed
@@ -92,6 +95,11 @@ def answered(core: Core, secret: bytes, node_id: str, answer: str, address: str)
     for peer in storage.peers():
         if peer.node_id != node_id and peer.address == address:
             raise InvalidRequest(f"the cluster address {address} belongs to the peer {peer.node_id!r} already")
+        if peer.node_id == node_id and empty:
+            raise InvalidRequest(
+                f"node {node_id!r} is a peer already and its data folder is empty: it has lost what it acknowledged. "
+                f"Remove it first (operator raft remove-peer {node_id}), then let it join again"
+            )
     peers = [p for p in storage.peers() if p.node_id != node_id] + [Peer(node_id, address)]
     authority = core.unsealed.opened.get(AUTHORITY_KEY)
     assert authority is not None, "the authority is written at init"
@@ -213,6 +221,7 @@ async def _answer_challenge(core: Core, target: JoinTarget, storage: RaftStorage
             "answer": b64encode(plaintext).decode(),
             "server_id": storage.node_id,
             "cluster_addr": storage.cluster_address,
+            "empty": not storage.raft.is_bootstrapped,
         }
         reply = await _post(target, "answer", answer)
         return b64decode(reply["material"], validate=True)

@@ -42,7 +42,8 @@ class Sweeper:
     def __init__(self, manager: LeaseManager, revoker: Revoker, commit: Commit) -> None:
         self._manager = manager
         self._view = manager.view
-        self._sources = manager.sources
+        # The time by which it ends things; what the node does its duties by may be more careful than a clock.
+        self.now_ms: Callable[[], int] = manager.sources.now_ms
         self._revoker = revoker
         self._commit = commit
         self._loop: asyncio.Task[None] | None = None
@@ -86,7 +87,7 @@ class Sweeper:
     async def _idle(self) -> None:
         self._manager.work.clear()
         due_ms = await first_due_ms(self._view)
-        wait_s = _IDLE_S if due_ms is None else max(0.001, (due_ms - self._sources.now_ms()) / 1000)
+        wait_s = _IDLE_S if due_ms is None else max(0.001, (due_ms - self.now_ms()) / 1000)
         try:
             async with asyncio.timeout(min(_IDLE_S, wait_s)):
                 await self._manager.work.wait()
@@ -97,7 +98,7 @@ class Sweeper:
         """One batch: how much there was to do. Engines are asked in tasks of their own; see `settle`."""
         begun = await self._begin_prefix_task()
         after = self._after
-        batch = await due_by(self._view, self._sources.now_ms(), _BATCH, after)
+        batch = await due_by(self._view, self.now_ms(), _BATCH, after)
         self._go_on_behind(batch)
         await self._guarded([due for due in batch if due.kind != LEASE], self._revoker.end_due)
         await self._guarded([due for due in batch if due.kind == LEASE], self._end_leases)
@@ -148,7 +149,7 @@ class Sweeper:
                 return
             due = batch[0]
             _log.error("an ended entry cannot be read", kind=due.kind, error=type(error).__name__)
-            await self._commit([Delete(due.key), due_put(self._sources.now_ms() + _DAMAGED_MS, due.kind, due.name)])
+            await self._commit([Delete(due.key), due_put(self.now_ms() + _DAMAGED_MS, due.kind, due.name)])
 
     async def _end_leases(self, batch: Sequence[Due]) -> None:
         writes: list[Write] = []
@@ -160,7 +161,7 @@ class Sweeper:
             elif seen.lease.due_at_ms != due.at_ms:
                 writes += (Check(store.lease_key(due.name), seen.index), Delete(due.key))
             elif not await self._has_room(seen.lease.mount_uuid):
-                later_ms = self._sources.now_ms() + _POSTPONED_MS
+                later_ms = self.now_ms() + _POSTPONED_MS
                 later = replace(seen.lease, due_at_ms=later_ms)
                 writes += store.stored(later, later_ms, seen.index, due.at_ms)
             else:

@@ -110,6 +110,14 @@ def test_truncated_state(node: Node, keep: float) -> None:
     assert str(file) in error and "damaged" in error
 
 
+def test_bit_flip_within_the_state(node: Node) -> None:
+    """A rotten page of the state is found before anything is served from it: one line with file and remedy."""
+    file = node.data / "vault.db" / "data.mdb"
+    file.write_bytes(file.read_bytes().replace(b"logical/", b"lo\x07ical/"))  # in keys, which would be gone
+    error = node.refuses()
+    assert str(file) in error and "damaged" in error and "remove-peer" in error
+
+
 def test_state_is_not_a_database(node: Node) -> None:
     """An LMDB file overwritten by something else is refused."""
     file = node.data / "vault.db" / "data.mdb"
