@@ -130,7 +130,7 @@ async def _serve(config: Config, options: ServerOptions) -> int:
         work: list[Coroutine[None, None, None]] = []
         if recovery is None:
             work += [unseal_by_itself(core), retry_join(core)]
-        if core.seal.is_auto:
+        if recovery is None and core.seal.is_auto:
             # While it is sealed, whoever unseals it asks the seal anyway.
             work.append(
                 watch_seal(core.seal, core.seal_health, sources, lambda: core.holds_keys() or not core.is_initialized)
