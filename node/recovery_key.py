@@ -4,15 +4,12 @@ Its shares authorise a rekey, a new root token or the migration to another seal.
 sealed by the seal alone, and the recovery key is kept behind the barrier, to be compared with what the shares make.
 """
 
-from collections.abc import Sequence
-
 from cluster.store import Store
 from engines.common.crypto import equal
 from engines.common.errors import InvalidRequest
 from node.barrier import Barrier
 from node.errors import InvalidShares
 from node.seal_state import RECOVERY_KEY_KEY
-from node.shamir import combine
 
 
 def stored_recovery_key(store: Store, barrier: Barrier) -> bytes:
@@ -32,10 +29,3 @@ def require_recovery_key(stored: bytes, key: bytes) -> None:
     """Refuse any other key, in a time that says nothing about the difference (CVE-2026-63132). Raises InvalidShares."""
     if not equal(stored, key):
         raise InvalidShares("the recovery key shares do not make the recovery key of this cluster")
-
-
-def combine_recovery_shares(stored: bytes, shares: Sequence[bytes]) -> bytes:
-    """The recovery key, put together from as many shares as the threshold asks for. Raises InvalidShares."""
-    key = combine(shares)
-    require_recovery_key(stored, key)
-    return key

@@ -11,7 +11,7 @@ from node.ceremonies.authority import require_quorum, seal_config, unseals_by_it
 from node.ceremonies.ceremony import Quorum, given_share, require_may_end
 from node.ceremonies.rekey import Answered, Finished, Verification, Wanted, new_shares
 from node.core import Core
-from node.errors import InvalidShares, Sealed
+from node.errors import InvalidShares, Sealed, SealRefused
 from node.handout import Handout
 from node.root_key import NewShares, Vessel, change_recovery_key, change_root_key
 from node.sources import new_uuid
@@ -169,6 +169,7 @@ async def _put_in_force(core: Core, target: Target, new: NewShares | None) -> bo
     vessel = _vessel(core)
     try:
         if target is Target.UNSEAL:
+            await _require_seal_in_use(core)
             is_certain = await change_root_key(vessel, new)
         else:
             assert new is not None, "a recovery key has shares"
@@ -181,6 +182,24 @@ async def _put_in_force(core: Core, target: Target, new: NewShares | None) -> bo
         raise InvalidRequest("the seal was changed meanwhile, so the rekey was not done; start again") from None
     core.ceremonies.rekeys.pop(target, None)
     return is_certain
+
+
+async def _require_seal_in_use(core: Core) -> None:
+    """A node that still has the stanza from before a migration must not wrap the new root key under it.
+
+    Raises:
+        InvalidRequest: This node's seal is not the one that wrapped what is stored.
+        SealUnavailable: It does not answer.
+    """
+    keys = core.sealed_keys()
+    if not core.seal.is_auto or keys is None:
+        return
+    try:
+        await core.seal.unwrap(keys.sealed_root_key)
+    except SealRefused:
+        raise InvalidRequest(
+            "this node's seal is not the one in use: give it the seal stanza of the others, or do this on another node"
+        ) from None
 
 
 def _vessel(core: Core) -> Vessel:

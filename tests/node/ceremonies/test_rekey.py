@@ -1,6 +1,7 @@
 """sys/rekey and sys/rekey-recovery-key: new key shares in place of the old ones (API documentation of these names)."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -13,6 +14,7 @@ from node.audit.trail import Trail
 from node.errors import AuditFailed
 from node.response import Response
 from node.root_key import TOLD_KEY, untell
+from node.seal.static import StaticSeal
 from node.unseal import unseal_by_itself
 from tests.node.ceremonies.kit import Held, held, people
 
@@ -392,3 +394,14 @@ async def test_each_seal_has_its_own_rekey() -> None:
         await node.core.seal_now()
         await unseal_by_itself(node.core)
         assert node.core.holds_keys(), "the seal opens the new root key"
+
+
+async def test_a_seal_from_before_a_migration_wraps_no_new_root_key() -> None:
+    """The active node still has the key that the others migrated away from: what it wrapped, they could not open."""
+    async with held(auto=True) as node:
+        nonce = await node.begin("sys/rekey/init", {"secret_shares": 1, "secret_threshold": 1}, token="root")
+        node.core.seal = StaticSeal("static", b"2", {b"2": bytes([1]) * 32}, secrets.token_bytes)
+        before = node.core.sealed_keys()
+        reply = await node.give("sys/rekey/update", node.shares[:2], nonce)
+        assert reply.status == 400 and "not the one in use" in reply.errors[0]
+        assert node.core.sealed_keys() == before
