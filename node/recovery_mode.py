@@ -142,9 +142,11 @@ class RecoveryNode:
             authority = decode_authority(self._barrier.open(AUTHORITY_KEY, stored.value))
             self.storage.raft.stand_alone(self.storage.cluster_address)
             unwatch = store.watch(lambda keys: self._follow(root_key))
-            await self.storage.start(authority, self.core.on_call)
-            await self._lead()
-            unwatch()
+            try:
+                await self.storage.start(authority, self.core.on_call)
+                await self._lead()
+            finally:
+                unwatch()
         except BaseException:
             await self.storage.stop()
             self._barrier.forget()

@@ -12,13 +12,14 @@ from typing import Final
 
 from cluster.errors import ClusterError, Conflict
 from cluster.store import Delete, Put, Store, Write
-from engines.common.crypto import KEY_BYTES, equal
+from engines.common.crypto import KEY_BYTES
 from node.barrier import Barrier, Random, open_keyring, seal_keyring
 from node.certain import commit_certainly
-from node.errors import BarrierDamaged, SealRefused, WrongKey
+from node.errors import BarrierDamaged, WrongKey
 from node.keyring import Keyring
 from node.seal import Seal
 from node.seal.shamir import ShamirSeal
+from node.seal_migration import wrapped_and_tried
 from node.seal_state import KEYRING_KEY, RECOVERY_KEY_KEY, ROOT_KEY_KEY, SEAL_CONFIG_KEY, SealConfig
 
 logger = logging.getLogger(__name__)
@@ -132,10 +133,7 @@ async def _wrapped(vessel: Vessel, root_key: bytes, new: NewShares | None) -> by
     if new is not None:
         seal = ShamirSeal(vessel.random)
         seal.use(new.key)
-    blob = await seal.wrap(root_key)
-    if not equal(await seal.unwrap(blob), root_key):
-        raise SealRefused(f"the {seal.type} seal does not give back what it has wrapped")
-    return blob
+    return await wrapped_and_tried(seal, root_key)
 
 
 def _config(store: Store, new: NewShares) -> Put:
