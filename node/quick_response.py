@@ -85,7 +85,7 @@ class _Whole(web.Response):
 
 
 def web_response(response: Response, request: web.BaseRequest | None, standing: Headers) -> web.StreamResponse:
-    """The response as aiohttp takes it, with the listener's headers; aiohttp's own kind without a request to look at."""
+    """The response as aiohttp takes it, with the listener's headers; aiohttp's own kind without a request."""
     body = response.body
     if (
         request is not None
