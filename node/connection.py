@@ -178,6 +178,11 @@ class Connection(RequestHandler):
                 return True  # blank lines ahead of a request belong to none
         return self._is_complete and (self._request_count > self._requests_before or not self._was_complete)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being worked on."""
+        return not self._request_in_progress and not self._messages
+
     def begins_request(self) -> None:
         """From the head of a request on, http_write_timeout runs until its answer is on its way."""
         if not self._write_timeout_s:

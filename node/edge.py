@@ -91,6 +91,7 @@ class Edge:
         self._listening: list[asyncio.Server | ProxiedServer] = []
         self._in_flight: dict[int, InFlight] = {}
         self._watchdog: asyncio.Task[None] | None = None
+        self._finished: asyncio.Future[None] | None = None  # of what is in flight, once this stops
         size = listener.request_bytes_max
         self._body_bytes_max = size if size > 0 else 1 << 62
         self._duration_s_max = listener.request_duration_s_max or 90
@@ -117,20 +118,33 @@ class Edge:
         return [sock.getsockname() for server in self._listening for sock in server.sockets]
 
     async def stop(self) -> None:
-        """Take no more connections, close the idle ones, let what is being worked on end, close."""
+        """Take no more connections, close the idle ones, let what has begun end within STOP_TIMEOUT_S, close."""
         for server in self._listening:
             server.close()
         if self._listening and self.listener.is_unix:
             Path(self.listener.address).unlink(missing_ok=True)
         self._listening.clear()
         await asyncio.sleep(0)  # requests that have just arrived are worked on, and so not idle
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + STOP_TIMEOUT_S
+        self._finished = loop.create_future()
+        # aiohttp's own way would drop what is still to come of a body that has begun.
+        for connection in self._server.connections:
+            if cast(Connection, connection).is_idle:
+                connection.close()
+        if self._in_flight:
+            await asyncio.wait({self._finished}, timeout=STOP_TIMEOUT_S)
         self._server.pre_shutdown()
-        await self._server.shutdown(STOP_TIMEOUT_S)
+        await self._server.shutdown(max(1.0, until_s - loop.time()))
         if self._watchdog is not None:
             self._watchdog.cancel()
 
     def _respond(self, response: Response, request: web.BaseRequest | None) -> web.StreamResponse:
-        return web_response(response, request, self.headers.of(response.status))
+        if self._finished is None:
+            return web_response(response, request, self.headers.of(response.status))
+        last = web_response(response, None, self.headers.of(response.status))
+        last.force_close()
+        return last
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         loop = asyncio.get_running_loop()
@@ -152,6 +166,8 @@ class Edge:
             raise
         finally:
             del self._in_flight[key]
+            if self._finished is not None and not self._in_flight and not self._finished.done():
+                self._finished.set_result(None)
 
     async def _answer(self, request: web.BaseRequest) -> Response:
         method = request.method

@@ -8,6 +8,9 @@ from pathlib import Path
 from ssl import PEM_cert_to_DER_cert
 from urllib.parse import quote
 
+import pytest
+
+from node import edge
 from node.config.listeners import ResponseHeaders
 from node.request import WireRequest
 from node.response import Response
@@ -39,11 +42,13 @@ async def test_request_size() -> None:
 
 async def test_times() -> None:
     """Each time ends what it is for, and nothing before: head, body, idle connection, answer, whole request."""
-    released = asyncio.Event()
+    gone = asyncio.Event()
 
     async def answer(wire: WireRequest) -> Response:
         if wire.path == "/v1/slow":
-            await released.wait()
+            await asyncio.Event().wait()
+        if wire.path == "/v1/gone":
+            await gone.wait()
         return Response(200, b"{}")
 
     async def slow_head() -> None:
@@ -74,9 +79,9 @@ async def test_times() -> None:
     async def slow_answer() -> None:
         async with listening(plain(http_write_timeout_s=1), answer) as rig:
             client = await rig.connect()
-            client.send(GET.replace(b"/a", b"/slow"))
+            client.send(GET.replace(b"/a", b"/gone"))
             assert await client.is_closed()
-            assert len(rig.seen) == 1
+            gone.set()
 
     await asyncio.gather(
         slow_head(),
@@ -87,7 +92,6 @@ async def test_times() -> None:
         whole_request(),
         slow_answer(),
     )
-    released.set()
 
 
 async def test_a_client_that_does_not_read() -> None:
@@ -210,3 +214,35 @@ async def test_a_proxy_passes_the_certificate_on(tmp_path: Path) -> None:
         sent = f"X-Forwarded-For: 192.0.2.9\r\nX-Client-Cert: {b64encode(der).decode()}\r\n"
         seen = await rig.get(more=sent.encode())
         assert (seen.client_certificate, seen.client_address) == (b"", "127.0.0.1")
+
+
+async def test_stop_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An idle connection is closed at once, what is in work is waited for, and only so long."""
+    monkeypatch.setattr(edge, "STOP_TIMEOUT_S", 1.0)
+    ends = asyncio.Event()
+
+    async def answer(wire: WireRequest) -> Response:
+        if wire.path == "/v1/never":
+            await asyncio.Event().wait()
+        if wire.path == "/v1/soon":
+            await ends.wait()
+        return Response(200, b"{}")
+
+    async with listening(plain(), answer) as rig:
+        idle, soon, never = [await rig.connect() for _ in range(3)]
+        idle.send()
+        assert await idle.status() == 200
+        soon.send(GET.replace(b"/a", b"/soon"))
+        never.send(GET.replace(b"/a", b"/never"))
+        while len(rig.seen) < 3:
+            await asyncio.sleep(0.01)
+        stopping = asyncio.create_task(rig.edge.stop())
+        assert await idle.is_closed()
+        ends.set()
+        assert await soon.status() == 200
+        assert "Connection: close" in soon.headers
+        assert await soon.is_closed()
+        assert not stopping.done()
+        async with asyncio.timeout(10):
+            await stopping
+        assert await never.is_closed()
