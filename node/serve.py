@@ -274,7 +274,7 @@ async def _register_lease(
         leased = Leased(lease_id=lease.lease_id, ttl_s=registered.ttl_s, renewable=lease.renewable)
         granted = _Granted(registered.writes, registered.warnings, leased=leased)
         response, wrap_writes = _respond(node, request, mounted, plan.answer, granted)
-        more = (*registered.writes, *wrap_writes, node.still_mounted(mounted.mount))
+        more = (*registered.writes, *wrap_writes, node.still_open(mounted.mount))
         try:
             await node.opened.commit(node.prefix_of(mounted.mount), plan.writes, more)
         except Conflict:
