@@ -30,10 +30,6 @@ class ListenerHeaders:
             known = self._by_status[status] = self._merged(status)
         return known
 
-    def configured(self, name: str) -> bool:
-        """Whether the configuration sets this header on any status."""
-        return any(name.lower() == each.lower() for rule in self._custom for each in rule.headers)
-
     def _merged(self, status: int) -> Headers:
         """The most specific rule wins, header by header."""
         merged = {name.lower(): (name, value) for name, value in STANDARD.items()}

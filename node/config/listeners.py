@@ -83,6 +83,10 @@ class ResponseHeaders:
     status: str
     headers: Mapping[str, tuple[str, ...]]
 
+    def sets(self, name: str) -> bool:
+        """Whether the header of this name is among them, in any spelling."""
+        return name.lower() in {own.lower() for own in self.headers}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerTelemetry(Stanza):
