@@ -135,7 +135,7 @@ class Edge:
         if self._in_flight:
             await asyncio.wait({self._finished}, timeout=STOP_TIMEOUT_S)
         self._server.pre_shutdown()
-        await self._server.shutdown(max(1.0, until_s - loop.time()))
+        await self._server.shutdown(max(0.1, until_s - loop.time()))
         if self._watchdog is not None:
             self._watchdog.cancel()
 
