@@ -8,7 +8,7 @@ snapshots pass through in chunks, within bounds of their own.
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
@@ -117,6 +117,11 @@ class Edge:
         """What is listened on."""
         return [sock.getsockname() for server in self._listening for sock in server.sockets]
 
+    @property
+    def connections(self) -> Sequence[Connection]:
+        """The open ones."""
+        return [cast(Connection, one) for one in self._server.connections]
+
     async def stop(self) -> None:
         """Take no more connections, close the idle ones, let what has begun end within STOP_TIMEOUT_S, close."""
         for server in self._listening:
@@ -129,8 +134,8 @@ class Edge:
         until_s = loop.time() + STOP_TIMEOUT_S
         self._finished = loop.create_future()
         # aiohttp's own way would drop what is still to come of a body that has begun.
-        for connection in self._server.connections:
-            if cast(Connection, connection).is_idle:
+        for connection in self.connections:
+            if connection.is_idle:
                 connection.close()
         if self._in_flight:
             await asyncio.wait({self._finished}, timeout=STOP_TIMEOUT_S)
