@@ -11,7 +11,7 @@ def banner(config: Config, identity: NodeIdentity, more: Sequence[str], *, is_re
     """The configuration block, then the lines of dev mode, if any."""
     rows = {"Api Address": identity.api_address, "Cluster Address": identity.cluster_address}
     for number, listener in enumerate(config.listeners, 1):
-        tls = "disabled" if listener.tls_disable else "enabled"
+        tls = "disabled" if listener.tls_disable or listener.is_unix else "enabled"
         rows[f"Listener {number}"] = f'{listener.type} (addr: "{listener.address}", tls: "{tls}")'
     rows |= {
         "Log Level": config.log_level,

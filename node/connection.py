@@ -10,14 +10,16 @@ text.
 import asyncio
 import logging
 import re
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, Final
 
 from aiohttp import StreamReader, web
 from aiohttp.web_protocol import RequestHandler
 
-from node.quick_response import web_response
-from node.response import refusal
+from node.config.listeners import Listener
+from node.proxy_protocol import Sender
+from node.response import Response, refusal
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +35,9 @@ _BLANK_LINE: Final = b"\r\n\r\n"
 _LINE_ENDS: Final = b"\r\n"
 
 
+Respond = Callable[[Response, web.BaseRequest | None], web.StreamResponse]
+
+
 class _Piece(Enum):
     """What is known of a piece before the parser sees it."""
 
@@ -44,7 +49,11 @@ class _Piece(Enum):
 
 
 class Connection(RequestHandler):
-    """aiohttp's connection, which answers in this API's words and understands its LIST method."""
+    """aiohttp's connection, which answers in this API's words, keeps the listener's times and understands LIST.
+
+    `sender` is whom the requests come from: the other end, or whom a proxy has named. `client_certificate` is what the
+    client has proved to hold, DER; empty without one.
+    """
 
     __slots__ = (
         "_begins",
@@ -55,13 +64,26 @@ class Connection(RequestHandler):
         "_last_body",
         "_piece",
         "_requests_before",
+        "_respond",
         "_rest",
         "_was_complete",
+        "_write_timeout_s",
+        "_write_timer",
+        "client_certificate",
+        "sender",
     )
 
-    def __init__(self, *args: Any, header_timeout_s: float, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._header_timeout_s = header_timeout_s
+    def __init__(
+        self, server: web.Server, listener: Listener, sender: Sender | None, respond: Respond, **kwargs: Any
+    ) -> None:
+        idle_s = listener.http_idle_timeout_s or listener.http_read_timeout_s or listener.http_read_header_timeout_s
+        super().__init__(server, keepalive_timeout=idle_s or 300, auto_decompress=False, **kwargs)
+        self.sender = sender or ("", 0)
+        self.client_certificate = b""
+        self._respond = respond
+        self._header_timeout_s = header_timeout_s(listener)
+        self._write_timeout_s = listener.http_write_timeout_s
+        self._write_timer: asyncio.TimerHandle | None = None
         self._header_timer: asyncio.TimerHandle | None = None
         self._rest = b""  # what the parser was not handed yet: a first line that may be a LIST, or more than it takes
         self._begins = True  # the next byte for the parser is the first of a request
@@ -75,10 +97,18 @@ class Connection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        name = transport.get_extra_info("peername")
+        if not self.sender[0] and isinstance(name, tuple):
+            self.sender = (name[0], name[1])
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None:
+            self.client_certificate = tls.getpeercert(binary_form=True) or b""
         self._expect_headers()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._headers_came()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -148,6 +178,20 @@ class Connection(RequestHandler):
                 return True  # blank lines ahead of a request belong to none
         return self._is_complete and (self._request_count > self._requests_before or not self._was_complete)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being worked on."""
+        return not self._request_in_progress and not self._messages
+
+    def begins_request(self) -> None:
+        """From the head of a request on, http_write_timeout runs until its answer is on its way."""
+        if not self._write_timeout_s:
+            return
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._write_timer = loop.call_later(self._write_timeout_s, self._write_is_late)
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -159,7 +203,7 @@ class Connection(RequestHandler):
         text = "malformed HTTP request" if status < 500 else "internal error"
         if status >= 500 and not isinstance(exc, ConnectionError):  # the client hung up within its body
             logger.error("the HTTP edge failed: %s", type(exc).__name__)
-        response = web_response(refusal(status, text), None)
+        response = self._respond(refusal(status, text), None)
         response.force_close()
         return response
 
@@ -176,6 +220,17 @@ class Connection(RequestHandler):
     def _headers_are_late(self) -> None:
         self._header_timer = None
         self.force_close()
+
+    def _write_is_late(self) -> None:
+        self._write_timer = None
+        transport = self.transport
+        if transport is not None and (self._request_in_progress or transport.get_write_buffer_size()):
+            transport.abort()
+
+
+def header_timeout_s(listener: Listener) -> int:
+    """How long a connection may take to say what it wants."""
+    return listener.http_read_header_timeout_s or 10
 
 
 def _may_become_list(rest: bytes, at: int) -> bool:

@@ -18,6 +18,7 @@ from node.limits import CEREMONY_BODY_BYTES_MAX
 from node.local_api import local_handler
 from node.paths import canonical_path
 from node.quotas.verdict import ADMITTED, Verdict
+from node.redaction import redacted
 from node.request import WireRequest, json_object, parse
 from node.response import Response, of_error
 from node.sources import new_uuid
@@ -63,19 +64,19 @@ async def dispatch(core: Core, listener: Listener, wire: WireRequest) -> Respons
             ended = refused_or_preflight(config, wire.method, wire.headers)
             if ended is not None:
                 return ended
-            response = await _limited(core, node, wire)
+            response = await _limited(core, listener, node, wire)
             return replace(response, headers={**response.headers, **allowing(wire.headers)})
-    return await _limited(core, node, wire)
+    return await _limited(core, listener, node, wire)
 
 
-async def _limited(core: Core, node: Unsealed | None, wire: WireRequest) -> Response:
+async def _limited(core: Core, listener: Listener, node: Unsealed | None, wire: WireRequest) -> Response:
     verdict = ADMITTED
     if node is not None and not core.barrier.is_sealed and node.quotas.asks_for_role(wire.path):
         verdict = node.quotas.of_role(wire.path, wire.client_address, await _role(node, wire))
         if verdict.refusal is not None:
             return await RateGate(core).refused(wire, verdict)
     if wire.path.startswith("/v1/sys/"):
-        response = await guarded(_system(core, wire), new_uuid(core.sources))
+        response = await guarded(_system(core, listener, wire), new_uuid(core.sources))
     else:
         response = await core.handle(wire)
     return replace(response, headers={**response.headers, **verdict.headers}) if verdict.headers else response
@@ -88,11 +89,12 @@ async def _role(node: Unsealed, wire: WireRequest) -> str:
         return ""
 
 
-async def _system(core: Core, wire: WireRequest) -> Response:
+async def _system(core: Core, listener: Listener, wire: WireRequest) -> Response:
     path = canonical_path(wire.path[4:])
     handler = local_handler(wire.method, path)
     if handler is not None:
-        return await handler(core, wire)
+        response = await handler(core, wire)
+        return redacted(listener, path, response) if listener.redacts else response
     if is_open(path) and len(wire.body) > CEREMONY_BODY_BYTES_MAX:
         raise BadRequest(f"a request to a key ceremony has at most {CEREMONY_BODY_BYTES_MAX} bytes")
     if path == "sys/seal" and not core.is_sealed and not core.is_active:

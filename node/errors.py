@@ -94,6 +94,13 @@ class NoRoute(NodeError):
         super().__init__(f'no handler for route "{path}". route entry not found.')
 
 
+class NotAWrappingToken(NodeError):
+    """The token of a request that is to be unwrapped was used already, or never wrapped anything."""
+
+    def __init__(self) -> None:
+        super().__init__("wrapping token is not valid or does not exist")
+
+
 class MethodNotAllowed(NodeError):
     """A method that HTTP knows and this API does not."""
 

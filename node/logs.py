@@ -28,8 +28,13 @@ def set_up(level: str, form: str) -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
+    logging.getLogger().handlers[:] = [handler]
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """Write log lines of this level and above from now on."""
     root = logging.getLogger()
-    root.handlers[:] = [handler]
     root.setLevel(_LEVELS.get(level) or getattr(logging, level.upper()))
     # The clients of the seals would log what they send and get, at debug: keys among it.
     for noisy in ("aiohttp", "asyncio", "pysyncobj", "boto3", "botocore", "urllib3", "google", "azure", "msal"):

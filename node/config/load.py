@@ -58,6 +58,7 @@ def load(paths: Sequence[Path], env: Mapping[str, str], *, dev: bool = False) ->
         user_lockouts=lockouts,
         service_registration=registration,
         warnings=(),
+        keys_in_files=frozenset(each.item.name for each in plain),
     )
     duration_s = config.default_max_request_duration_s
     timed = (replace(each, request_duration_s_max=each.request_duration_s_max or duration_s) for each in listeners)

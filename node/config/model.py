@@ -42,6 +42,7 @@ class Config(Stanza):
     user_lockouts: tuple[UserLockout, ...]
     service_registration: ServiceRegistration | None
     warnings: tuple[str, ...]
+    keys_in_files: frozenset[str] = frozenset()  # what the files say themselves, at the top level
 
     telemetry: Telemetry = nested(Telemetry)  # noqa: RUF009  a field, as setting() is
     cluster_name: str = setting("", text)

@@ -17,6 +17,7 @@ from node.system import (
     cluster,
     cors,
     generate_root,
+    inspect,
     internal_ui,
     locked_users,
     mounts,
@@ -24,12 +25,14 @@ from node.system import (
     plugins,
     policies,
     quotas,
+    raw,
     rekey,
     remount,
     rotate,
     snapshot_auto,
     snapshots,
     tools,
+    ui_headers,
     wrapping,
 )
 from node.tokens.paths import token_engine
@@ -72,6 +75,9 @@ def _system(core: Core) -> Engine:
         *rotate.routes(core),
         *rekey.routes(core),
         *generate_root.routes(core),
+        *ui_headers.routes(core),
+        *(raw.routes() if core.config.raw_storage_endpoint else ()),
+        *(inspect.routes(core) if core.config.introspection_endpoint else ()),
         *wrapping.routes(core),
         *audit.routes(core),
         *lease_routes(core.require_unsealed().ledger.leases),
@@ -82,9 +88,17 @@ def _system(core: Core) -> Engine:
         description="System endpoints used for control, policy and debugging.",
         help="The server's own API: mounts, policies, leases, audit, seal and cluster.",
         table=RouteTable(routes),
-        fold=policies.fold_path,
+        fold=_fold,
         tend=None if automatic is None else automatic.tend,
     )
+
+
+def _fold(path: str) -> str:
+    """A path below sys/ in its one spelling: headers and policies have names without regard to capitals."""
+    for folder, spell in (("config/ui/headers/", ui_headers.canonical_name), (audit.HEADERS_FOLDER, str.lower)):
+        if path.startswith(folder):
+            return folder + spell(path.removeprefix(folder))
+    return policies.fold_path(path)
 
 
 def _token(core: Core) -> Engine:

@@ -54,6 +54,13 @@ class Hash:
     format: str = body_param(Kind.STRING, "base64 or hex.", default="hex")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subsystem:
+    """What to reload."""
+
+    subsystem: str = path_param("license.")
+
+
 def _written(raw: bytes, form: str) -> str:
     if form == "base64":
         return b64encode(raw).decode()
@@ -73,6 +80,12 @@ async def _random(request: Random, ctx: Context) -> Plan:
     return Plan(Answer(data={"random_bytes": _written(ctx.sources.random(size), request.format)}))
 
 
+async def _reload(request: Subsystem, ctx: Context) -> Plan:
+    if request.subsystem != "license":
+        raise InvalidRequest("only the license subsystem can be reloaded; SIGHUP reloads what the configuration says")
+    return Plan()  # there is no license here
+
+
 async def _hash(request: Hash, ctx: Context) -> Plan:
     algorithm = _ALGORITHMS.get(request.name or request.algorithm or "sha2-256")
     if algorithm is None:
@@ -87,6 +100,9 @@ async def _hash(request: Hash, ctx: Context) -> Plan:
 @dataclass(frozen=True, slots=True)
 class _Status:
     core: Core
+
+    async def experiments(self, request: Nothing, ctx: Context) -> Plan:
+        return Plan(Answer(data={"available": [], "enabled": []}))  # those of the configuration are accepted only
 
     async def version_history(self, request: Nothing, ctx: Context) -> Plan:
         info = {
@@ -108,6 +124,21 @@ def routes(core: Core) -> tuple[Route, ...]:
         *(
             Route(pattern=pattern, operation=Operation.UPDATE, request=Hash, handler=_hash, summary="Hash a value.")
             for pattern in ("tools/hash", "tools/hash/:name")
+        ),
+        Route(
+            pattern="config/reload/:subsystem",
+            operation=Operation.UPDATE,
+            request=Subsystem,
+            handler=_reload,
+            summary="Accepted for compatibility: license is the only subsystem.",
+        ),
+        Route(
+            pattern="experiments",
+            operation=Operation.READ,
+            request=Nothing,
+            handler=own.experiments,
+            unauthenticated=True,
+            summary="The experiments of this node: none.",
         ),
         Route(
             pattern="version-history",

@@ -36,6 +36,7 @@ ROUTES: Final = {
     "system internal/ui/mounts": "shows mounts that were tuned to be shown, and no others, without a token",
     "system internal/ui/mounts/*path": "refuses everything without a token, in one text",
     "system internal/specs/openapi": "without a token an empty document",
+    "system experiments": "says that there are none",
     "system wrapping/lookup": "the wrapping token is the proof; it shows no secret",
     # Key ceremonies: key holders often have no token, and who generates a root token has lost it. The shares are the
     # proof. One of each kind at a time, CEREMONY_BODY_BYTES_MAX a request; what was begun with a right to it only such
