@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from benchmarks.database import database_rows
 from benchmarks.leases import lease_rows
 from benchmarks.load import Load, load, require_wrk, write_script
 from benchmarks.rows import Row, print_rows, rss_mib
@@ -41,6 +42,8 @@ def main() -> int:
             rows += _filled(folder, three)
         (folder / "leases").mkdir()
         rows += lease_rows(folder / "leases")
+        (folder / "database").mkdir()
+        rows += database_rows(folder / "database")
     print(f"\nB, the median fdatasync: {b_ms:.3f} ms\n")
     print_rows(rows)
     target = os.environ.get("BENCH_JSON")

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from cluster.channel import Channel
-from cluster.dialling import Identity, dial
-from cluster.errors import EntryTooLarge, OutcomeUnknown, PeerUnreachable
+from cluster.dialling import Identity, dial, explain
+from cluster.errors import ClusterError, EntryTooLarge, OutcomeUnknown, PeerUnreachable
 from cluster.link_limits import CALL_FRAME_BYTES_MAX, LinkLimits
 from cluster.wire import CALLS, FrameTooLarge, WireError, pack, unpack
 
@@ -177,7 +177,10 @@ class CallAnswerer:
         try:
             answer = await handler(channel.peer_id, payload)
             self._send(channel, {"type": "reply", "call_id": call_id, "payload": answer})
-        except Exception:
+        except (ClusterError, WireError, ValueError, OSError) as error:  # the cluster's state, or what the peer sent
+            logger.error("a request passed on by node %r failed: %s", channel.peer_id, explain(error))
+            self._send(channel, {"type": "failed", "call_id": call_id})
+        except Exception:  # a fault of this program
             logger.exception("a request passed on by node %r failed", channel.peer_id)
             self._send(channel, {"type": "failed", "call_id": call_id})
         finally:

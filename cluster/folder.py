@@ -43,6 +43,11 @@ class DataFolder:
         """Where snapshots are kept while they are sent or received."""
         return self.path / "raft" / "snapshots"
 
+    def last_written_ms(self) -> int:
+        """When state or log were last written, in Unix milliseconds by the clock of then; 0 if they never were."""
+        files = [self.path / "vault.db" / "data.mdb", *(self.raft / "journal").glob("*.seg")]
+        return max((int(file.stat().st_mtime * 1000) for file in files if file.exists()), default=0)
+
     def close(self) -> None:
         """Unlock the folder."""
         os.close(self.lock_fd)

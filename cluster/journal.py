@@ -159,6 +159,11 @@ class Journal:
         """The highest index up to which every entry is on stable storage."""
         return self._synced_index
 
+    @property
+    def tail_was_cut(self) -> bool:
+        """Whether the start has cut off the last frame: torn while it was written, or rotten since."""
+        return self._segments.tail_was_cut
+
     def flush(self) -> None:
         """Have everything added so far written and synced; `on_synced` tells when. Once per turn of the event loop.
 

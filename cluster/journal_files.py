@@ -65,6 +65,7 @@ class Segments:
         self._segment_bytes_max = segment_bytes_max
         self._segments: list[_Segment] = []
         self._file: DiskFile | None = None
+        self.tail_was_cut = False  # by `load`
 
     def load(self) -> Replayed:
         """Read every segment back; a torn tail is cut with a warning.
@@ -161,6 +162,7 @@ class Segments:
         lost = len(data) - segment.size
         _log.warning("cut a torn write off the journal", file=str(segment.path), offset=segment.size, bytes=lost)
         self._disk.truncate(segment.path, segment.size)
+        self.tail_was_cut = True
 
     def _replay(self, found: Frame, segment: _Segment, replayed: Replayed) -> None:
         replayed.commit_index = found.commit_index

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from cluster.call_link import CallAnswerer, CallLink
 from cluster.channel import Channel
-from cluster.dialling import Identity
-from cluster.errors import PeerUnreachable, TlsMaterialRefused
+from cluster.dialling import Identity, explain
+from cluster.errors import ClusterError, PeerUnreachable, TlsMaterialRefused
 from cluster.link_limits import RAFT_FRAME_BYTES_MAX, LinkLimits
 from cluster.listener import Listener
 from cluster.raft_link import RaftLink
@@ -149,8 +149,10 @@ class TlsLinks:
 def _guarded(callback: Callable[..., None], *arguments: Any) -> None:
     try:
         callback(*arguments)
+    except (ClusterError, OSError) as error:
+        logger.error("what node %r sent was not taken: %s", arguments[0], explain(error))
     except Exception:
-        # A fault of this node, not of the peer: it must neither end the link nor hide in reconnects.
+        # A fault of this program, not of the peer: it must neither end the link nor hide in reconnects.
         logger.exception("the receiver of node %r's link events failed", arguments[0])
 
 

@@ -25,6 +25,7 @@ from cluster.errors import (
     StorageFailed,
 )
 from cluster.follower import Follower
+from cluster.lost_log import LogLost
 from cluster.meters import clock
 from cluster.peers import Peer, PeerChange
 from cluster.pysyncobj_seams import NO_OP_COMMAND, UNKNOWN_TERM, Engine, Log, Refusal, Role
@@ -47,6 +48,8 @@ class RaftLog(Log, Protocol):
 
     @property
     def synced_index(self) -> int: ...
+    @property
+    def tail_was_cut(self) -> bool: ...
     def flush(self) -> None: ...
 
 
@@ -83,13 +86,16 @@ class RaftMember:
         rng: random.Random,
         snapshots_folder: Path,
         disk: Disk,
+        on_log_lost: Callable[[LogLost], StorageFailed],
         meters: RaftMeters,
     ) -> None:
+        """`on_log_lost` keeps the node from starting again, and says how it is to stop."""
         self._meters = meters
         self.on_change: Callable[[], None] = lambda: None
         self.on_failed: Callable[[StorageFailed], None] = lambda error: None
         self.before_tick: Callable[[], None] = lambda: None
         self._log = log
+        self._on_log_lost = on_log_lost
         self._machine = machine
         self._links = links
         self._settings = settings
@@ -126,7 +132,6 @@ class RaftMember:
         self._timer: asyncio.TimerHandle | None = None
         self._shown: tuple[object, ...] = ()
         self._role, self._role_in, self._was_ready = Role.FOLLOWER, 0, False
-        self._candidate_since_s = 0.0
         self._apply_s = 0.0
         self._lease_until_ns = 0
         self._handed_over_in = 0  # the term in which this leader asked another to take over
@@ -386,6 +391,11 @@ class RaftMember:
             self._fail(error)
         except OSError as error:
             self._fail(StorageFailed(f"the disk refused a snapshot: {error.strerror}"))
+        except LogLost as error:
+            if self._log.tail_was_cut:
+                logger.warning("the end of the log that was cut off at the start is fetched again: %s", error)
+            else:
+                self._fail(self._on_log_lost(error))
         except CommittedConflict as error:
             self._fail(StorageFailed(f"{error}: the data of this node or of the leader is damaged"))
         except Exception as error:
@@ -448,7 +458,8 @@ class RaftMember:
         self._elections.after_tick()
         applied = self._engine.last_applied
         if applied > applied_before:
-            self._count_applied(applied - applied_before)
+            self._meters.applied(applied - applied_before, self._apply_s)
+            self._apply_s = 0.0
         if applied > self._machine.applied_index:
             # PySyncObj's own entries change no key, but the state has to know that it is past them.
             self._machine.note_applied(applied, self._engine.term_at(applied) or 0)
@@ -461,32 +472,17 @@ class RaftMember:
             self._count_change()
             self.on_change()
 
-    def _count_applied(self, count: int) -> None:
-        meters = self._meters
-        meters.commit_count = count
-        meters.fsm_apply.add(count)
-        meters.fsm_batch_size.add(count)
-        meters.fsm_batch.add(self._apply_s)
-        self._apply_s = 0.0
-
     def _count_change(self) -> None:
         """Role or readiness may have changed: what of it is counted."""
-        meters, before, now = self._meters, self._role, self._engine.role
+        before, now = self._role, self._engine.role
         if self.is_ready_leader and not self._was_ready:
-            meters.barrier.value += 1
+            self._meters.barrier.value += 1
         self._was_ready = self.is_ready_leader
-        if now is before:
-            return
-        if now is Role.CANDIDATE or before is Role.FOLLOWER:  # alone, a node is a candidate for less than a turn
-            meters.state[Role.CANDIDATE].value += 1
-            self._candidate_since_s = clock()
-        if now is not Role.CANDIDATE:
-            meters.state[now].value += 1
-            if before is not Role.LEADER:
-                meters.elect_self.add(clock() - self._candidate_since_s)
-        if before is Role.LEADER and self._role_in == self._engine.term != self._handed_over_in:
-            meters.lease_timeouts.value += 1  # nobody else has begun a term: it gave up by itself
-        self._role, self._role_in = now, self._engine.term
+        if now is not before:
+            # Nobody else has begun a term: it gave up by itself.
+            gave_up = before is Role.LEADER and self._role_in == self._engine.term != self._handed_over_in
+            self._meters.role_changed(before, now, gave_up=gave_up)
+            self._role, self._role_in = now, self._engine.term
 
     def _fail(self, error: StorageFailed) -> None:
         self.stop()

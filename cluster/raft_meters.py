@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cluster.meters import Registry, Spread
+from cluster.meters import Registry, Spread, clock
 from cluster.pysyncobj_seams import Role
 from cluster.store import Delete, Put, Write
 
@@ -28,6 +28,7 @@ class RaftMeters:
         self.barrier = counter("raft.barrier", "Times that this node, made leader, waited for all that was before it.")
         self.commit_time = spread("raft.commitTime", "From proposing a log entry to having applied it.")
         self.commit_count = 0
+        self._candidate_since_s = 0.0
         self.compact = spread("raft.compactLogs", "Dropping log entries that the state holds.")
         self.dispatch = spread("raft.leader.dispatchLog", "Writing log entries to disk, as the leader.")
         self.store_logs = spread("raft.rpc.appendEntries.storeLogs", "Writing log entries to disk, as a follower.")
@@ -73,6 +74,24 @@ class RaftMeters:
         spread = self.registry.spread(f"raft.{what}", help_)
         self.registry.same(f"raft-storage.{what}", help_, spread)
         return spread
+
+    def applied(self, count: int, took_s: float) -> None:
+        """So many log entries were applied in one go."""
+        self.commit_count = count
+        self.fsm_apply.add(count)
+        self.fsm_batch_size.add(count)
+        self.fsm_batch.add(took_s)
+
+    def role_changed(self, before: Role, now: Role, *, gave_up: bool) -> None:
+        """The node has another role. `gave_up`: it led, and stepped down without having heard of a successor."""
+        if now is Role.CANDIDATE or before is Role.FOLLOWER:  # alone, a node is a candidate for less than a turn
+            self.state[Role.CANDIDATE].value += 1
+            self._candidate_since_s = clock()
+        if now is not Role.CANDIDATE:
+            self.state[now].value += 1
+            if before is not Role.LEADER:
+                self.elect_self.add(clock() - self._candidate_since_s)
+        self.lease_timeouts.value += gave_up
 
     def received(self, message: dict[str, object], took_s: float) -> None:
         """A message of a peer was worked on."""

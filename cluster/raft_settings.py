@@ -44,6 +44,8 @@ class RaftSettings:
     # One append_entries carries at most this and one entry more; so much may be on its way to one follower.
     message_bytes_max: int = 1 << 20
     window_bytes: int = 8 << 20
+    # How often a running node reads its whole state file: rot is to be found while the other nodes still are whole.
+    check_every_s: float = 6 * 3600.0
 
     def __post_init__(self) -> None:
         """Raises ValueError for bounds that do not fit together."""

@@ -3,10 +3,11 @@
 import asyncio
 import random
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cluster import recovery
+from cluster import lost_log, recovery
 from cluster.disk import Disk, RealDisk
 from cluster.entry import encode
 from cluster.errors import DataFolderRefused, MembershipRefused, NoLeader, SnapshotRefused, StorageFailed
@@ -68,6 +69,7 @@ class RaftStore:
         """
         self.node_id = folder.node_id
         self.meters = RaftMeters()
+        self.last_written_ms = folder.last_written_ms()  # as DataFolder has it, before this process writes
         self.on_role_change: Callable[[], None] = lambda: None
         self.on_failed: Callable[[StorageFailed], None] = lambda error: None
         self._folder = folder
@@ -80,6 +82,7 @@ class RaftStore:
             loop.call_soon_threadsafe(act)
 
         self._disk = disk or RealDisk()
+        lost_log.require_none(folder.raft, self._disk)
         self._state = open_state(folder.state, call_soon, threaded=threaded)
         self._journal = open_journal(folder.raft, self._disk, call_soon, threaded=threaded)
         self._state.on_failed = self._journal.on_failed = self._failed
@@ -90,6 +93,7 @@ class RaftStore:
         self._machine = StateMachine(self._state, self._staged, self.meters, threaded=threaded)
         self._group = GroupCommit(settings, self._propose, self._wake)
         self._member: RaftMember | None = None
+        self._checks: asyncio.Task[None] | None = None
         self._failure: StorageFailed | None = None
         self._define_gauges()
         try:
@@ -119,6 +123,12 @@ class RaftStore:
             self._state.flush_now()
         else:
             self.adopt(own)
+
+    def stand_alone(self, address: str) -> None:
+        """Make this node the only member, durably, before `start`: as raft/peers.json does (cluster/recovery.py)."""
+        if [peer.node_id for peer in self._newest_peers()] != [self.node_id]:
+            recovery.put_alone(self._folder.raft, self.node_id, address)
+            recovery.recover(self._folder.raft, self.node_id, self._state, self._journal)
 
     def adopt(self, peers: Sequence[Peer]) -> None:
         """Take the peer list that the leader gave this joining node, durably.
@@ -153,6 +163,7 @@ class RaftStore:
             self._rng,
             self._folder.snapshots,
             self._disk,
+            partial(lost_log.note, self._folder.raft, self._disk),
             self.meters,
         )
         member.on_change = self._changed
@@ -160,9 +171,14 @@ class RaftStore:
         member.before_tick = self._group.collect
         self._member = member
         member.start()
+        if self._threaded:
+            self._checks = asyncio.create_task(self._keep_checking())
 
     async def stop(self) -> None:
         """Run Raft no more (sealed, or shutting down). Reads of local state still work; `start` may follow."""
+        if self._checks is not None:
+            self._checks.cancel()
+            self._checks = None
         if self._member is not None:
             self._member.stop()
             self._group.stop()
@@ -452,6 +468,7 @@ class RaftStore:
         Nothing acknowledged is lost: what this node acknowledged was synced, and what it applied is on a majority.
         """
         index, raft_term = self._state.applied.index, self._state.applied.raft_term
+        self._require_one_age()
         if index < 1:
             return
         if index > 1 and not len(self._journal):
@@ -464,6 +481,24 @@ class RaftStore:
         if index == 1:
             return  # a node that adopted its peers and has never run
         self._journal.reset_to((NO_OP_COMMAND, index - 1, UNKNOWN_TERM), (NO_OP_COMMAND, index, raft_term))
+
+    def _require_one_age(self) -> None:
+        """Refuse a folder that was put together from parts of different ages: each alone looks like a sound one.
+
+        Raises:
+            DataFolderRefused: The state lacks what the log begins behind, or the vote is older than state or log.
+        """
+        index, raft_term = self._state.applied.index, self._state.applied.raft_term
+        first, last_term = (self._journal[0][1], self._journal[-1][2]) if len(self._journal) else (1, 0)
+        if first > max(index, 1) or (index < 1 and last_term > 0 and self._state.peers() is None):
+            raise DataFolderRefused(
+                f"the state in {self._folder.state} was removed or is an old copy: it ends at entry {index}, and the "
+                f"journal begins at {first}. {REMEDY}"
+            )
+        if max(raft_term, last_term) > self._journal.getCurrentTerm():
+            raise DataFolderRefused(
+                f"the vote in {self._folder.raft} is an old copy: it is of an earlier Raft term than the data. {REMEDY}"
+            )
 
     def _recover_restores(self) -> None:
         """After a restart: what the log says of restores."""
@@ -479,6 +514,12 @@ class RaftStore:
 
     def _names_in_log(self) -> set[str]:
         return {name for name, index in self._restores_in_log() if index > self._state.applied_index}
+
+    async def _keep_checking(self) -> None:
+        """The start has read the state's file to its end; what rots later must be found too."""
+        while self._failure is None:
+            await asyncio.sleep(self._settings.check_every_s)
+            await self._state.check()
 
     def _changed(self) -> None:
         if self.role is not Role.LEADER:

@@ -48,6 +48,14 @@ def recover(folder: Path, node_id: str, state: State, journal: Journal) -> None:
     disk.sync_folder(folder)
 
 
+def put_alone(folder: Path, node_id: str, address: str) -> None:
+    """Write the file that makes this node the only peer, for `recover` or the next start to take."""
+    disk, new = RealDisk(), folder / f"{NAME}.new"
+    new.write_text(json.dumps([{"id": node_id, "address": address, "non_voter": False}]))
+    disk.rename(new, folder / NAME)
+    disk.sync_folder(folder)
+
+
 def _neutralise_changes(journal: Journal, applied_index: int) -> None:
     """Peer changes on their way were decided by nodes that are gone: each becomes an entry that does nothing.
 

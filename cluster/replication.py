@@ -7,6 +7,7 @@ per turn of the event loop.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from cluster.snapshot_stream import SnapshotSender
 
 if TYPE_CHECKING:
     from cluster.links import Links
+
+logger = logging.getLogger(__name__)
 
 # A message that only brings the news of a commit waits so long for an entry to travel with: followers apply a little
 # later, and a busy cluster sends half as many messages.
@@ -41,6 +44,9 @@ class PeerProgress:
 class _Follower:
     next_index: int
     acked_index: int = 0
+    acked_ns: int = 0  # when acked_index grew
+    acked_term: int = 0  # of the entry at acked_index, which our log may drop; 0: not known
+    must_prove: bool = False  # the connection is new, and nobody knows yet whether it still has what it acknowledged
     answered_ns: int = 0
     contact_ns: int = 0
     sent_ns: int = 0
@@ -57,8 +63,9 @@ class _Follower:
         self.in_flight.clear()
         self.in_flight_bytes = 0
 
-    def arrived(self, index: int) -> None:
-        self.acked_index = max(self.acked_index, index)
+    def arrived(self, index: int, raft_term: int | None, now_ns: int) -> None:
+        if index > self.acked_index:
+            self.acked_index, self.acked_term, self.acked_ns = index, raft_term or 0, now_ns
         while self.in_flight and self.in_flight[0][0] <= index:
             self.in_flight_bytes -= self.in_flight.popleft()[1]
 
@@ -102,6 +109,8 @@ class Replicator:
     def learn(self, node_id: str) -> None:
         """Send the log to a node that is to become a member. It has no vote and counts for nothing meanwhile."""
         self._learners.add(node_id)
+        if known := self._followers.pop(node_id, None):
+            known.close()  # what is known of a former member of this name says nothing about the new one's disk
         self._of(node_id)
         self._due.add(node_id)
 
@@ -147,6 +156,7 @@ class Replicator:
         follower = self._followers.get(node_id)
         if follower is not None:
             follower.go_to(follower.acked_index + 1 if follower.acked_index else follower.next_index, self._now())
+            follower.must_prove = follower.acked_term > 0
             self._due.add(node_id)
 
     def lease_start_ns(self) -> int:
@@ -175,10 +185,14 @@ class Replicator:
             rpc.of(node_id).add((now - message["sent_at"]) / 1e9)
             follower.answered_ns = max(follower.answered_ns, message["sent_at"])
         next_index = message["next_index"]
+        if message["reset"] and 0 < next_index <= follower.acked_index and message["sent_at"] > follower.acked_ns:
+            self._on_lost_log(node_id, follower, next_index - 1)
         if not 0 < next_index <= self._engine.last_index + 1:
             pass
         elif message["success"]:
-            follower.arrived(next_index - 1)
+            if next_index > follower.acked_index and message["sent_at"] >= follower.rewound_ns:
+                follower.must_prove = False
+            follower.arrived(next_index - 1, self._engine.term_at(next_index - 1), now)
             if follower.stream is not None and next_index > follower.stream.index:
                 self._meters.sent_snapshot.of(node_id).add((now - follower.streams_ns) / 1e9)
                 follower.close()
@@ -188,6 +202,21 @@ class Replicator:
             follower.go_to(next_index, now)
         self._count(node_id, follower)
         self._due.add(node_id)
+
+    def _on_lost_log(self, node_id: str, follower: _Follower, last_index: int) -> None:
+        """It answered what was sent after it had acknowledged more, and within a term a log only grows.
+
+        What it should do about it is decided there. If it goes on, it gets what it lacks, and its word counts anew.
+        """
+        logger.error(
+            "node %s has lost log entries that it had acknowledged: it has %d and said %d. If it does not start any "
+            "more, remove the peer, empty its data folder and let it join again",
+            node_id,
+            last_index,
+            follower.acked_index,
+        )
+        self._links.send(node_id, {"type": "log_lost", "term": self._engine.term, "acked_index": follower.acked_index})
+        follower.acked_index, follower.acked_term, follower.must_prove = last_index, 0, False
 
     def on_snapshot_ack(self, node_id: str, message: Mapping[str, Any]) -> None:
         follower = self._of(node_id)
@@ -230,6 +259,11 @@ class Replicator:
         if not self._links.connected(node_id):
             return
         is_missing = self._engine.term_at(follower.next_index - 1) is None
+        if follower.stream is None and is_missing and follower.must_prove:
+            # A stream would hide that it has lost what it acknowledged. The answer to this tells.
+            if self._now() - follower.sent_ns >= self._settings.heartbeat_s * 0.75e9:
+                self._send(node_id, follower, follower.acked_index, [], follower.acked_term)
+            return
         if follower.stream is None and (is_missing or follower.next_index <= self._restored_index()):
             follower.stream = self._open_stream(node_id)
             follower.streams_ns = self._now()
@@ -280,9 +314,16 @@ class Replicator:
             if follower.sent_commit < self._engine.commit_index and follower.stream is None:
                 self._send(node_id, follower, follower.next_index - 1, [])
 
-    def _send(self, node_id: str, follower: _Follower, prev_index: int, entries: list[Any]) -> bool:
+    def _send(
+        self,
+        node_id: str,
+        follower: _Follower,
+        prev_index: int,
+        entries: list[Any],
+        prev_term: int | None = None,
+    ) -> bool:
         now = self._now()
-        prev_term = self._engine.term_at(prev_index)
+        prev_term = prev_term or self._engine.term_at(prev_index)
         if prev_term is None:
             # Compacted away, or made up: what comes before is not said, and the message verifies nothing.
             prev_index, prev_term = 0, 0

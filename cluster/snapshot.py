@@ -8,14 +8,15 @@ Numbers are little-endian. Values are sealed bytes, as everywhere in this part.
 """
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from struct import Struct
 from typing import BinaryIO, Final
 
 import google_crc32c
 
-from cluster.errors import SnapshotDamaged
+from cluster.errors import SnapshotDamaged, StorageFailed
+from cluster.lmdb_check import FileDamaged
 from cluster.table import Meta, Rows
 
 CHUNK_BYTES_MAX: Final = 256 * 1024
@@ -36,8 +37,10 @@ class SnapshotReader:
     the snapshot began), the reader is interrupted: the next chunk raises SnapshotDamaged, and a new one is needed.
     """
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: Rows, on_damaged: Callable[[FileDamaged], None]) -> None:
+        """`on_damaged` is told, on the reading thread, when the database turns out to be damaged."""
         self.meta = rows.meta
+        self._on_damaged = on_damaged
         self._rows: Rows | None = rows
         self._lock = threading.Lock()
 
@@ -57,7 +60,12 @@ class SnapshotReader:
         return self.meta.peers
 
     def __iter__(self) -> Iterator[bytes]:
-        """The stream, chunk by chunk. Raises SnapshotDamaged if it was interrupted."""
+        """The stream, chunk by chunk.
+
+        Raises:
+            SnapshotDamaged: It was interrupted.
+            StorageFailed: The database is damaged: whoever took the stream so far must not use it.
+        """
         stream = _Encoder(self.meta)
         more = True
         while more:
@@ -65,13 +73,21 @@ class SnapshotReader:
                 if self._rows is None:
                     raise SnapshotDamaged("the snapshot was interrupted because the database outgrew it; start again")
                 while more and not stream.is_full:
-                    row = self._rows.next()
+                    row = self._next()
                     if row is None:
                         more = False
                     else:
                         stream.add(*row)
             yield from stream.full_chunks()
         yield from stream.end()
+
+    def _next(self) -> tuple[bytes, int, bytes] | None:
+        assert self._rows is not None
+        try:
+            return self._rows.next()
+        except FileDamaged as error:
+            self._on_damaged(error)
+            raise StorageFailed(f"the state of this node is damaged: {error}; the node stops") from None
 
     def close(self) -> None:
         """Let go of the point in time; iteration ends with SnapshotDamaged."""

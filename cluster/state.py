@@ -20,14 +20,17 @@ from weakref import WeakSet
 import lmdb
 
 from cluster import swap
-from cluster.errors import StorageFailed
+from cluster.errors import DataFolderRefused, StorageFailed
 from cluster.flusher import INLINE_AVERAGE_S_MAX, INLINE_SLOW_S, Flight, Flusher, is_full
+from cluster.integrity import check_file
 from cluster.keys import behind, names_below
+from cluster.lmdb_check import REMEDY, FileDamaged
 from cluster.outcome import APPLIED, Applied, Outcome, Rejected, changed_keys, first_conflict
 from cluster.overlay import Overlay
 from cluster.snapshot import SnapshotReader, records, verify
 from cluster.store import Check, Put, Stored, Write
 from cluster.sync_pace import SyncPace
+from cluster.table import Check as FileCheck
 from cluster.table import Meta, Table
 
 __all__ = ["Applied", "Rejected", "State"]
@@ -62,7 +65,7 @@ class State:
             clock: Seconds, of which only differences count.
 
         Raises:
-            DataFolderRefused: The LMDB file is truncated or damaged.
+            DataFolderRefused: The LMDB file is damaged: it was read to its end, without LMDB, before LMDB maps it.
         """
         self.on_failed: Callable[[StorageFailed], None] = lambda error: None
         # Called with the seconds that gathering applied entries took, and writing them.
@@ -73,7 +76,9 @@ class State:
         self._pace = SyncPace(threaded=threaded, average_s_max=INLINE_AVERAGE_S_MAX, slow_s=INLINE_SLOW_S)
         self._failure: StorageFailed | None = None
         self._watchers: list[Callable[[Collection[str]], None]] = []
-        self._snapshots: WeakSet[SnapshotReader] = WeakSet()
+        self._call_soon = call_soon
+        # Views of the file that a larger map or another file would make useless: closed before.
+        self._views: WeakSet[SnapshotReader | FileCheck] = WeakSet()
         self._table = self._open_table()
         self._durable = self._applied = self._table.meta()
         self._active = Overlay()
@@ -86,6 +91,11 @@ class State:
         if not swap.recover(self._folder):
             Table.create(self._folder / swap.NEW)
             swap.swap_in(self._folder, self._folder / swap.NEW)
+        file = self._folder / swap.CURRENT / "data.mdb"
+        try:
+            check_file(file)
+        except (FileDamaged, OSError) as error:
+            raise DataFolderRefused(f"{file} is damaged: {error}. {REMEDY}") from None
         return Table(self._folder / swap.CURRENT)
 
     # Applying ----------------------------------------------------------------------------------------------------
@@ -282,9 +292,12 @@ class State:
 
     def _grow(self) -> None:
         # No view may be open while the map changes. It doubles, so this is rare, and a snapshot can be repeated.
-        for snapshot in self._snapshots:
-            snapshot.close()
+        self._close_views()
         self._table.grow()
+
+    def _close_views(self) -> None:
+        for view in self._views:
+            view.close()
 
     def _land(self, flight: Flight) -> None:
         """Take over the result of a flush, once, on the event loop's thread."""
@@ -332,7 +345,9 @@ class State:
             return
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         self._failure = StorageFailed(
-            f"the state could not be written to {self._folder / swap.CURRENT} ({reason}); the node stops. "
+            f"the state in {self._folder / swap.CURRENT} is damaged: {reason}; the node stops. {REMEDY}"
+            if isinstance(error, FileDamaged | lmdb.CorruptedError | lmdb.PageNotFoundError)
+            else f"the state could not be written to {self._folder / swap.CURRENT} ({reason}); the node stops. "
             "Check the disk and its free space, then start the node again"
         )
         for _, landed in self._waiters:
@@ -354,9 +369,38 @@ class State:
     def export(self) -> SnapshotReader:
         """A snapshot of everything applied. Flushes first, which blocks: await `flush` before. Close the reader."""
         self.flush_now()
-        reader = SnapshotReader(self._table.begin_read())
-        self._snapshots.add(reader)
+        try:
+            reader = SnapshotReader(self._table.begin_read(), self._damaged)
+        except (FileDamaged, lmdb.Error) as error:
+            self._fail(error)
+            self._require_working()
+            raise
+        self._views.add(reader)
         return reader
+
+    def _damaged(self, error: FileDamaged) -> None:
+        self._call_soon(lambda: self._fail(error))
+
+    # Checking ----------------------------------------------------------------------------------------------------
+
+    async def check(self) -> None:
+        """Read the file to its end, in a thread and slowly; the node stops if it is damaged.
+
+        A check that is cut off, as the file was replaced or mapped anew, finds nothing: the next one does.
+        """
+        self._finish_flight()  # the view has to be of the newest transaction, so none may be under way
+        try:
+            view = self._table.begin_check()
+        except (FileDamaged, OSError) as error:
+            self._fail(error)
+            return
+        self._views.add(view)
+        try:
+            await asyncio.to_thread(view.run)
+        except (FileDamaged, OSError) as error:
+            self._fail(error)
+        finally:
+            view.close()
 
     def prepare_import(self, path: Path) -> None:
         """Verify a received snapshot and build the new LMDB file beside the old one. May run in a thread.
@@ -397,8 +441,7 @@ class State:
     def _replace_by(self, folder: Path, meta: Meta | None) -> None:
         if self._flight is not None:
             self._finish_flight()
-        for snapshot in self._snapshots:
-            snapshot.close()
+        self._close_views()
         try:
             new = Table(folder)
             if meta is not None:
@@ -455,6 +498,5 @@ class State:
             pass  # on_failed was told, and the journal replays what is missing
         finally:
             self._flusher.stop()
-            for snapshot in self._snapshots:
-                snapshot.close()
+            self._close_views()
             self._table.close()

@@ -1,5 +1,6 @@
 """The LMDB file of one node: replicated keys, what is known about the log they come from, and a local table.
 
+LMDB pages have no checksum, so each record carries a fingerprint and the file their sum (cluster/integrity.py).
 Reads belong to one thread. `write` may run in another, one at a time; no resize may happen while it does.
 """
 
@@ -16,8 +17,21 @@ import msgpack
 
 from cluster.disk import FILE_MODE, FOLDER_MODE
 from cluster.errors import DataFolderRefused, SnapshotDamaged
+from cluster.integrity import (
+    APPLIED_KEY,
+    FINGERPRINT_BYTES,
+    SUM_KEY,
+    TABLES,
+    as_sum,
+    check_beside,
+    fingerprint,
+    fingerprint_in,
+    pack_sum,
+    sealed_local,
+    unpack_sum,
+)
 from cluster.keys import SHORT_BYTES, STORED_LONG_BYTES, key_bytes, key_text, stored_key
-from cluster.lmdb_check import REMEDY, require_sound
+from cluster.lmdb_check import REMEDY, FileDamaged, Transaction, newest_transaction, require_sound
 from cluster.store import Stored
 
 # Address space, not memory or disk; grown by doubling, at most MAP_GROWTH_BYTES_MAX at a time.
@@ -26,8 +40,8 @@ MAP_GROWTH_BYTES_MAX: Final = 4 * 1024 * 1024 * 1024
 _MIB: Final = 1024 * 1024
 
 _INDEX: Final = Struct("<Q")
-_LONG: Final = Struct("<QI")
-_META_KEY: Final = b"applied"
+_LENGTH: Final = Struct("<I")
+_HEAD_BYTES: Final = _INDEX.size + FINGERPRINT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +88,8 @@ class Table:
                 self._data = self._env.open_db(b"data", txn)
                 self._meta = self._env.open_db(b"meta", txn)
                 self._local = self._env.open_db(b"local", txn)
-        except lmdb.Error as error:
+                _, self._sum = _read_meta(txn, self._meta)
+        except (lmdb.Error, FileDamaged) as error:
             raise DataFolderRefused(f"{self._file} cannot be opened: {error}. {REMEDY}") from None
         self._page_bytes: int = self._env.stat()["psize"]
         self._txn = self._env.begin()
@@ -87,8 +102,8 @@ class Table:
         folder.chmod(FOLDER_MODE)
         env = _open(folder, MAP_BYTES_MIN)
         with env.begin(write=True) as txn:
-            for table in (b"data", b"meta", b"local"):
-                env.open_db(table, txn)
+            tables = {name: env.open_db(name.encode(), txn) for name in TABLES}
+            _put_meta(txn, tables["meta"], Meta(), 0)
         env.sync(True)
         env.close()
         for name in ("data.mdb", "lock.mdb"):
@@ -111,10 +126,13 @@ class Table:
         """A view of this moment that outlasts later writes; abort it soon, as it keeps old pages alive."""
         return Rows(self._env.begin(), self._data, self._meta)
 
+    def begin_check(self) -> "Check":
+        """A view of this moment, to be checked in a thread. Nothing may be written until it returns. Raises OSError."""
+        return Check(self._env.begin(), self._file)
+
     def meta(self) -> Meta:
         """What is known about the applied log."""
-        found = self._txn.get(_META_KEY, db=self._meta)
-        return Meta.unpack(bytes(found)) if found is not None else Meta()
+        return _read_meta(self._txn, self._meta)[0]
 
     def get(self, key: str) -> Stored | None:
         """The value at exactly this key."""
@@ -186,14 +204,21 @@ class Table:
         # shorter than what the meta page says, and `require_sound` can take a shorter one for truncated.
         if self._file.stat().st_size < file_bytes:
             os.truncate(self._file, (file_bytes + _MIB - 1) // _MIB * _MIB)
+        total = self._sum
         with self._env.begin(write=True, db=self._data) as txn:
             for key, stored in changes:
                 raw = key_bytes(key)
                 if stored is None:
-                    txn.delete(stored_key(raw))
+                    before = txn.pop(stored_key(raw))
                 else:
-                    txn.put(stored_key(raw), record_of(raw, stored.index, stored.value))
-            txn.put(_META_KEY, meta.pack(), db=self._meta)
+                    at, record = stored_key(raw), record_of(raw, stored.index, stored.value)
+                    before = txn.replace(at, record)
+                    total += fingerprint_in(record)
+                if before is not None:
+                    total -= fingerprint_in(before)
+            total = as_sum(total)
+            _put_meta(txn, self._meta, meta, total)
+        self._sum = total
 
     def load(self, rows: Iterable[tuple[bytes, int, bytes]], meta: Meta) -> None:
         """Fill an empty table with (key, index, value) in the order `Rows` has. Raises SnapshotDamaged."""
@@ -207,7 +232,7 @@ class Table:
                 batch, size = [], 0
         self._load_batch(batch, size)
         with self._env.begin(write=True) as txn:
-            txn.put(_META_KEY, meta.pack(), db=self._meta)
+            _put_meta(txn, self._meta, meta, self._sum)
         self._env.sync(True)
 
     def _load_batch(self, batch: list[tuple[bytes, bytes]], size: int) -> None:
@@ -218,18 +243,19 @@ class Table:
             for key, record in batch:
                 if not txn.put(key, record, overwrite=False):
                     raise SnapshotDamaged("the snapshot has a key twice")
+                self._sum = as_sum(self._sum + fingerprint_in(record))
 
     # Local table -------------------------------------------------------------------------------------------------
 
     def local_get(self, name: str) -> bytes | None:
         """The value of a name in the local table."""
         found: bytes | None = self._txn.get(name.encode(), db=self._local)
-        return found
+        return found[FINGERPRINT_BYTES:] if found is not None else None
 
     def local_items(self) -> list[tuple[bytes, bytes]]:
         """Everything in the local table."""
         with self._txn.cursor(self._local) as cursor:
-            return list(_pairs(cursor))
+            return [(name, record[FINGERPRINT_BYTES:]) for name, record in _pairs(cursor)]
 
     def local_write(self, items: Iterable[tuple[bytes, bytes | None]]) -> None:
         """Put, or delete where the value is None; durable when it returns. Nothing else may be written meanwhile."""
@@ -241,8 +267,34 @@ class Table:
                 if value is None:
                     txn.delete(name)
                 else:
-                    txn.put(name, value)
+                    txn.put(name, sealed_local(name, value))
         self.renew()
+
+
+class Check:
+    """A point in time of a file, to be held against its fingerprints and the format while the file is in use."""
+
+    def __init__(self, txn: lmdb.Transaction, file: Path) -> None:
+        self._txn: lmdb.Transaction | None = txn
+        self._fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._transaction: Transaction = newest_transaction(self._fd)
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def run(self) -> None:
+        """Read all of it, slowly, without LMDB. In a thread, once. Raises FileDamaged, OSError."""
+        try:
+            check_beside(self._fd, self._transaction, lambda: self._txn is not None)
+        finally:
+            os.close(self._fd)
+
+    def close(self) -> None:
+        """Let go of the old pages; `run` ends soon and finds nothing. On the thread that reads the table."""
+        if self._txn is not None:
+            self._txn.abort()
+            self._txn = None
 
 
 class Rows:
@@ -251,22 +303,31 @@ class Rows:
     def __init__(self, txn: lmdb.Transaction, data: Any, meta: Any) -> None:
         self._txn = txn
         self._data = data
-        found = txn.get(_META_KEY, db=meta)
-        self.meta = Meta.unpack(bytes(found)) if found is not None else Meta()
+        self.meta, self._left = _read_meta(txn, meta)
         self._cursor = txn.cursor(data)
         self._more: bool = self._cursor.first()
 
     def next(self) -> tuple[bytes, int, bytes] | None:
-        """The next (key, index, value); None behind the last."""
+        """The next (key, index, value); None behind the last.
+
+        Raises:
+            FileDamaged: What was read is not what was written: nobody may make anything of it.
+        """
         if not self._more:
+            if self._left:
+                raise FileDamaged("records are missing, or are back as they were before")
             return None
         raw = bytes(self._cursor.key())
         record = bytes(self._cursor.value())
         self._more = self._cursor.next()
+        self._left = as_sum(self._left - fingerprint_in(record))
+        if record[_INDEX.size : _HEAD_BYTES] != fingerprint(raw, record[: _INDEX.size], record[_HEAD_BYTES:]):
+            raise FileDamaged("a record is damaged")
+        index: int = _INDEX.unpack_from(record)[0]
         if len(raw) != STORED_LONG_BYTES:
-            return raw, _INDEX.unpack_from(record)[0], record[_INDEX.size :]
-        index, length = _LONG.unpack_from(record)
-        return record[_LONG.size : _LONG.size + length], index, record[_LONG.size + length :]
+            return raw, index, record[_HEAD_BYTES:]
+        key = _long_key(record)
+        return key, index, record[_HEAD_BYTES + _LENGTH.size + len(key) :]
 
     def abort(self) -> None:
         """Let go of the old pages."""
@@ -275,15 +336,37 @@ class Rows:
 
 
 def record_of(key: bytes, index: int, value: bytes) -> bytes:
-    """What is stored under `stored_key(key)`."""
-    if len(key) <= SHORT_BYTES:
-        return _INDEX.pack(index) + value
-    return _LONG.pack(index, len(key)) + key + value
+    """What is stored under `stored_key(key)`: index | fingerprint | value, behind the key itself if that is long."""
+    packed = _INDEX.pack(index)
+    if len(key) > SHORT_BYTES:
+        value = _LENGTH.pack(len(key)) + key + value
+        key = stored_key(key)
+    return packed + fingerprint(key, packed, value) + value
+
+
+def _long_key(record: bytes) -> bytes:
+    begin = _HEAD_BYTES + _LENGTH.size
+    return record[begin : begin + _LENGTH.unpack_from(record, _HEAD_BYTES)[0]]
 
 
 def _stored(record: Any, key_length: int) -> Stored:
-    skipped = _INDEX.size if key_length <= SHORT_BYTES else _LONG.size + key_length
+    skipped = _HEAD_BYTES if key_length <= SHORT_BYTES else _HEAD_BYTES + _LENGTH.size + key_length
     return Stored(record[skipped:], _INDEX.unpack_from(record)[0])
+
+
+def _read_meta(txn: lmdb.Transaction, table: Any) -> tuple[Meta, int]:
+    """What is known about the applied log, and the sum of all fingerprints. Raises FileDamaged."""
+    packed, total = txn.get(APPLIED_KEY, db=table), txn.get(SUM_KEY, db=table)
+    # Transactions are opened without buffers, so these are bytes; the type stubs allow for both.
+    applied = bytes(packed) if packed is not None else b""
+    found = unpack_sum(bytes(total) if total is not None else b"", applied)
+    return Meta.unpack(applied), found
+
+
+def _put_meta(txn: lmdb.Transaction, table: Any, meta: Meta, total: int) -> None:
+    packed = meta.pack()
+    txn.put(APPLIED_KEY, packed, db=table)
+    txn.put(SUM_KEY, pack_sum(total, packed), db=table)
 
 
 def _group_at(cursor: lmdb.Cursor) -> Iterator[bytes]:
@@ -292,8 +375,7 @@ def _group_at(cursor: lmdb.Cursor) -> Iterator[bytes]:
     for raw, record in _pairs(cursor):
         if len(raw) != STORED_LONG_BYTES or not raw.startswith(beginning):
             return
-        _, length = _LONG.unpack_from(record)
-        yield record[_LONG.size : _LONG.size + length]
+        yield _long_key(record)
 
 
 def _pairs(cursor: lmdb.Cursor) -> Iterator[tuple[bytes, bytes]]:

@@ -27,7 +27,6 @@ _NAME_BYTES_MAX: Final = 255
 _BACKDATED: Final = timedelta(days=1)
 # Bounded, but beyond the life of an installation: an expiry nobody expects would stop the whole cluster at once.
 _AUTHORITY_VALID: Final = timedelta(days=30 * 365)
-_NODE_VALID: Final = timedelta(days=10 * 365)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +73,16 @@ def new_authority(cluster_id: str, *, now: datetime | None = None) -> Authority:
     return Authority(cert.public_bytes(serialization.Encoding.PEM), _private_pem(key))
 
 
-def issue(authority: Authority, node_id: str, *, now: datetime | None = None) -> TlsMaterial:
+def issue(authority: Authority, node_id: str, *, until: datetime | None = None) -> TlsMaterial:
     """A new key and certificate for one node, good for both ends of a connection.
+
+    Args:
+        until: When it ends; without it, with the authority. It begins with the authority in any case: a node that
+            starts while its clock is wrong must not have to start again once the clock is right.
 
     Raises:
         TlsMaterialRefused: The node id is empty or too long, or the authority cannot be read.
     """
-    start = (now or datetime.now(UTC)) - _BACKDATED
     ca_cert = _load_cert(authority.cert_pem)
     try:
         ca_key = serialization.load_pem_private_key(authority.key_pem, password=None)
@@ -96,8 +98,8 @@ def issue(authority: Authority, node_id: str, *, now: datetime | None = None) ->
         .issuer_name(ca_cert.subject)
         .public_key(public)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(min(start + _NODE_VALID, ca_cert.not_valid_after_utc))
+        .not_valid_before(ca_cert.not_valid_before_utc)
+        .not_valid_after(until or ca_cert.not_valid_after_utc)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(

@@ -12,6 +12,7 @@ from pysyncobj.transport import Transport
 
 from cluster.elections import Elections
 from cluster.follower import Follower
+from cluster.lost_log import LogLost
 from cluster.pysyncobj_seams import Engine, Role, not_leader_answer
 from cluster.replication import Replicator
 
@@ -72,6 +73,7 @@ class Router:
             "snapshot_chunk": self._snapshot_chunk,
             "snapshot_ack": self._snapshot_ack,
             "not_a_member": self._not_a_member,
+            "log_lost": self._log_lost,
         }
 
     # From PySyncObj.
@@ -166,6 +168,15 @@ class Router:
     def _not_a_member(self, node_id: str, message: Message) -> None:
         if message["term"] >= self._engine.term:
             self._elections.removed = True
+
+    def _log_lost(self, node_id: str, message: Message) -> None:
+        engine = self._engine
+        if (
+            message["term"] == engine.term
+            and node_id == engine.leader_id
+            and message["acked_index"] > engine.last_index
+        ):
+            raise LogLost(engine.last_index, message["acked_index"])
 
     def _is_known(self, node_id: str) -> bool:
         if self._engine.is_member(node_id):

@@ -123,6 +123,7 @@ RAFT: Final = Protocol(
         ),
         "snapshot_ack": (_TERM, Field("snapshot_id", _text), Field("offset", _count), Field("ok", _flag)),
         "not_a_member": (_TERM,),
+        "log_lost": (_TERM, Field("acked_index", _count)),
     },
     RAFT_FRAME_BYTES_MAX,
 )

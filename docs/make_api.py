@@ -1,6 +1,7 @@
 """Writes docs/api.md from the route tables: `make docs`. A test holds the file equal to them."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -55,6 +56,7 @@ async def _running_node() -> Core:
     """A node in memory: the tables of sys/ and auth/token/ belong to an unsealed one."""
     options = ServerOptions(dev=True, dev_no_store_token=True)
     config = dev.configured(load([], {}, dev=True), options)
+    config = replace(config, raw_storage_endpoint=True, introspection_endpoint=True)
     sources = FixedSources(0, 0)
     core = Core(
         config=config,

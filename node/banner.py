@@ -7,17 +7,17 @@ from node.config.model import Config
 from node.core import NodeIdentity
 
 
-def banner(config: Config, identity: NodeIdentity, more: Sequence[str]) -> str:
+def banner(config: Config, identity: NodeIdentity, more: Sequence[str], *, is_recovery: bool = False) -> str:
     """The configuration block, then the lines of dev mode, if any."""
     rows = {"Api Address": identity.api_address, "Cluster Address": identity.cluster_address}
     for number, listener in enumerate(config.listeners, 1):
-        tls = "disabled" if listener.tls_disable else "enabled"
+        tls = "disabled" if listener.tls_disable or listener.is_unix else "enabled"
         rows[f"Listener {number}"] = f'{listener.type} (addr: "{listener.address}", tls: "{tls}")'
     rows |= {
         "Log Level": config.log_level,
         "Mlock": "supported: false, enabled: false",
         "Python Version": platform.python_version(),
-        "Recovery Mode": "false",
+        "Recovery Mode": "true" if is_recovery else "false",
         "Storage": type(config.storage).__name__.removesuffix("Storage").lower(),
         "Version": f"Strongroom v{identity.version}",
     }

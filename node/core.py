@@ -16,9 +16,11 @@ from engines.common.frame import Engine
 from node.advert import ACTIVE_KEY, ECHO_PERIOD_S, ActiveNode, Echo, Echoes
 from node.autopilot import Autopilot
 from node.barrier import Barrier, open_keyring
+from node.ceremonies import Ceremonies
+from node.clock_guard import ClockGuard
 from node.config.model import Config
 from node.duties import do_duties
-from node.errors import NoActiveNode, Sealed, WrongKey
+from node.errors import BadRequest, NoActiveNode, Sealed, WrongKey
 from node.forwarding import (
     ECHO,
     FORWARD,
@@ -35,8 +37,10 @@ from node.join_target import PendingJoin
 from node.logs import log_unforeseen
 from node.request import WireRequest, parse
 from node.response import Response, of_error, refusal
+from node.root_key import open_changed
 from node.seal import Seal
 from node.seal.shamir import UnsealProgress
+from node.seal_migration import PendingMigration, SealWork
 from node.seal_state import (
     AUTHORITY_KEY,
     CLUSTER_KEY,
@@ -49,6 +53,7 @@ from node.seal_state import (
     SealedKeys,
     decode_authority,
 )
+from node.seal_upkeep import SealHealth, keep_root_key_sealed
 from node.serve import serve
 from node.sources import Sources, new_uuid
 from node.status import KNOWN
@@ -92,6 +97,7 @@ class Core:
     """The state of one node. `node_engine` gives the engines that belong to the node itself (system, token).
 
     `after_restore` is called when a restore has sealed the node because its keys are no longer those of the store.
+    `old_seal` is the one that a migration comes from, where the configuration keeps it, disabled.
     """
 
     config: Config
@@ -102,13 +108,18 @@ class Core:
     node_engine: Callable[["Core"], Callable[[str], Engine]]
     on_failed: Callable[[str], None]
     after_restore: Callable[[], Awaitable[None]] = _nothing
+    old_seal: Seal | None = None
 
     barrier: Barrier = field(init=False)
+    clock: ClockGuard = field(init=False)
     root_key: bytes | None = field(init=False, default=None, repr=False)
     unsealed: Unsealed | None = field(init=False, default=None)
     progress: UnsealProgress | None = field(init=False, default=None, repr=False)
     pending_join: PendingJoin | None = field(init=False, default=None, repr=False)
+    migrating: PendingMigration = field(init=False, default_factory=PendingMigration)
+    seal_health: SealHealth = field(init=False, default_factory=SealHealth)
     echoes: Echoes = field(init=False, default_factory=Echoes)
+    ceremonies: Ceremonies = field(init=False, default_factory=Ceremonies)
     telemetry: Telemetry = field(init=False)
     active_since_ms: int = field(init=False, default=0)
     seal_lock: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
@@ -123,6 +134,8 @@ class Core:
         self.telemetry = Telemetry(self)
         self.telemetry.watch_seal(self.seal)
         self.barrier = Barrier(self.sources.random)
+        written_ms = self.storage.raft.last_written_ms if isinstance(self.storage, RaftStorage) else 0
+        self.clock = ClockGuard(self.sources, written_ms)
         self.storage.on_change = self._role_changed
         self.storage.on_failed = self._storage_failed
         self.storage.store.watch(self._store_changed)
@@ -254,24 +267,28 @@ class Core:
             self.unsealed.close()
         self.unsealed = None
         self.progress = None
+        self.migrating.key = None
         self.echoes.clear()
+        self.ceremonies.end_all()
         self.autopilot = None
 
     def _store_changed(self, keys: Collection[str]) -> None:
         """A keyring that replication brought (joining, rotation on the leader) takes effect at once."""
+        self.migrating.store_changed(keys, self.storage.store, self.seal)
         if self.root_key is None or (keys and KEYRING_KEY not in keys):
             return
         stored = self.storage.store.get(KEYRING_KEY)
         if stored is None:
             return
         try:
-            self.barrier.unsealed(open_keyring(self.root_key, stored.value))
+            self.root_key, keyring = open_changed(self.root_key, self.storage.store, self.barrier, stored.value)
         except WrongKey:
             logger.warning("the store now belongs to other unseal keys; this node seals itself")
             self._forget_keys()
             self._role_changed()
             self.spawn_detached(self._seal_for_new_keys())
             return
+        self.barrier.unsealed(keyring)
         if not keys:
             self._begin_anew()
         self._role_changed()
@@ -280,6 +297,7 @@ class Core:
         """Everything may have changed: whatever was derived from the old content ends with the object that held it."""
         if self.unsealed is not None:
             self.unsealed.close()
+        self.ceremonies.end_all()  # their shares may not be those of what is there now
         self.unsealed = self._new_unsealed()
         if self._duties is not None:
             self._duties.cancel()
@@ -343,16 +361,12 @@ class Core:
                 return self._redirect(wire)
         if request.path in REDIRECTED:
             raise NoLeader("the active node is not known yet, and such a request is not forwarded")
+        # OutcomeUnknown is for the client, of a GET too: it may have taken a use of its token, or made credentials.
         try:
             with self.meters.forward.timing():
                 payload = await self.storage.call_leader(encode_request(wire), FORWARD_TIMEOUT_S)
-        except (NoLeader, PeerUnreachable):
+        except (NoLeader, PeerUnreachable, OutcomeUnknown):
             self.meters.forward_errors.value += 1
-            raise
-        except OutcomeUnknown:
-            self.meters.forward_errors.value += 1
-            if wire.method in ("GET", "LIST"):
-                raise NoLeader("the leader was lost while it answered a read; asking again is safe") from None
             raise
         response = decode_response(payload)
         if response.status == NOT_LEADER.status:
@@ -368,14 +382,22 @@ class Core:
         return Response(307, headers={"Location": f"{active.api_address}{wire.path}{query}"})
 
     async def on_call(self, node_id: str, payload: bytes) -> bytes:
-        """Work on what another node of the cluster asks: a forwarded request, a part of a restore, or its echo."""
-        kind, rest = decode_payload(payload)
-        if kind == FORWARD:
+        """Work on what another node of the cluster asks: a forwarded request, a part of a restore, or its echo.
+
+        Raises:
+            ValueError: The other node sent what this one cannot read.
+        """
+        try:
+            kind, rest = decode_payload(payload)
+            forwarded = decode_request(rest) if kind == FORWARD else None
+            question = decode_restore(rest) if kind == RESTORE else None
+        except BadRequest as error:
+            raise ValueError(str(error)) from None
+        if forwarded is not None:
             request_id = new_uuid(self.sources)
-            answer = self._answer_forwarded(decode_request(rest), request_id)
-            return encode_response(await guarded(answer, request_id))
-        if kind == RESTORE and isinstance(self.storage, RaftStorage):
-            return await self.storage.on_restore_call(node_id, decode_restore(rest))
+            return encode_response(await guarded(self._answer_forwarded(forwarded, request_id), request_id))
+        if question is not None and isinstance(self.storage, RaftStorage):
+            return await self.storage.on_restore_call(node_id, question)
         if kind == ECHO:
             self.echoes.note(node_id, rest, self.sources.now_ms())
         return encode_response(Response(204))
@@ -444,6 +466,7 @@ class Core:
             self._serves = False
             self.meters.leadership_lost.add((self.sources.now_ms() - self.active_since_ms) / 1000)
             self.echoes.clear()
+            self.ceremonies.end_all()
             self.autopilot = None
             if self.unsealed is not None:
                 self.unsealed.audit.close()
@@ -452,14 +475,27 @@ class Core:
             logger.info("this node is no longer active")
 
     def _take_over(self) -> None:
-        node, root_key = self.unsealed, self.root_key
-        assert node is not None and root_key is not None, "only an unsealed node is active"
-        self._duties = self.spawn(do_duties(node, root_key, self._own_advert(), self._duties))
+        node = self.unsealed
+        assert node is not None, "only an unsealed node is active"
+        self._duties = self.spawn(
+            do_duties(node, lambda: self.root_key, self._own_advert(), self._duties, self.clock.now_ms)
+        )
         self._duties.add_done_callback(self._duties_ended)
+        self._keep_root_key_sealed(self._duties)
         if isinstance(self.storage, RaftStorage):
             autopilot = Autopilot(node.opened, self.storage, self.sources, self._version_of)
             self.autopilot = autopilot
             self.spawn(autopilot.run(lambda: self.autopilot is autopilot))
+
+    def _keep_root_key_sealed(self, duties: asyncio.Task[None]) -> None:
+        work = SealWork(
+            store=self.storage.store,
+            barrier=self.barrier,
+            random=self.sources.random,
+            seal=self.seal,
+            root_key=lambda: self.root_key,
+        )
+        self.spawn(keep_root_key_sealed(work, self.migrating, lambda: self._duties is duties))
 
     def _duties_ended(self, task: asyncio.Task[None]) -> None:
         if self._duties is task:

@@ -9,13 +9,16 @@ from typing import Final
 
 from engines.common.errors import UnsupportedPath
 from node.audit.trail import Trail
+from node.ceremonies.open_paths import is_open
 from node.config.listeners import Listener
 from node.core import Core, guarded
 from node.cors import allowing, cors_config, refused_or_preflight
 from node.errors import AuditFailed, BadRequest, MethodNotAllowed, RateLimited
+from node.limits import CEREMONY_BODY_BYTES_MAX
 from node.local_api import local_handler
 from node.paths import canonical_path
 from node.quotas.verdict import ADMITTED, Verdict
+from node.redaction import redacted
 from node.request import WireRequest, json_object, parse
 from node.response import Response, of_error
 from node.sources import new_uuid
@@ -95,7 +98,10 @@ async def _system(core: Core, listener: Listener, wire: WireRequest) -> Response
     path = canonical_path(wire.path[4:])
     handler = local_handler(wire.method, path)
     if handler is not None:
-        return await handler(core, wire)
+        response = await handler(core, wire)
+        return redacted(listener, path, response) if listener.redacts else response
+    if is_open(path) and len(wire.body) > CEREMONY_BODY_BYTES_MAX:
+        raise BadRequest(f"a request to a key ceremony has at most {CEREMONY_BODY_BYTES_MAX} bytes")
     if path == "sys/seal" and not core.is_sealed and not core.is_active:
         raise BadRequest("cannot seal when in standby mode; please restart instead")
     return await core.handle(wire)

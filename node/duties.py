@@ -17,6 +17,7 @@ from node.advert import ACTIVE_KEY, ActiveNode
 from node.keyring_upkeep import PERIOD_S, keep_keyring
 from node.mounts import MOUNTS_KEY, decode_mounts, encode_mounts, identity_mount, with_mount
 from node.remount import continue_migrations
+from node.root_key import untell
 from node.tending import tend_mounts
 from node.unmount import continue_unmounts
 from node.unsealed import Unsealed
@@ -27,13 +28,26 @@ logger = logging.getLogger(__name__)
 RETRY_S: Final = 5.0  # between two attempts of one step, as after a time-out on a slow disk
 
 
-async def do_duties(node: Unsealed, root_key: bytes, own: ActiveNode, before: asyncio.Task[None] | None) -> None:
-    """Runs until it is cancelled, as the node seals or loses leadership. `before` is the last time this was done."""
+async def do_duties(
+    node: Unsealed,
+    root_key: Callable[[], bytes | None],
+    own: ActiveNode,
+    before: asyncio.Task[None] | None,
+    now_ms: Callable[[], int],
+) -> None:
+    """Runs until it is cancelled, as the node seals or loses leadership.
+
+    Args:
+        root_key: Gives the one in force, which a rekey replaces; None once the node seals.
+        before: The last time this was done.
+        now_ms: The time by which leases and tokens are ended.
+    """
     if before is not None:
         await asyncio.wait({before})  # it may still be stopping the sweeper that is started here
         before = None  # or each would keep the one before it alive, with the unsealed node of its time
     began_s = clock()
     sweeper = node.ledger.sweeper
+    sweeper.now_ms = now_ms
     sweeper.start()
     tending = asyncio.get_running_loop().create_task(tend_mounts(node))
     counting = asyncio.get_running_loop().create_task(node.activity.run())
@@ -45,7 +59,11 @@ async def do_duties(node: Unsealed, root_key: bytes, own: ActiveNode, before: as
         node.meters.post_unseal.add(clock() - began_s)
         while True:
             await asyncio.sleep(PERIOD_S)
-            await keep_keyring(node.store, node.barrier, root_key, node.sources)
+            key = root_key()
+            if key is None:
+                return
+            await keep_keyring(node.store, node.barrier, key, node.sources)
+            await untell(node.store)
     finally:
         tending.cancel()
         counting.cancel()

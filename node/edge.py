@@ -7,24 +7,27 @@ snapshots pass through in chunks, within bounds of their own.
 
 import asyncio
 import logging
-import re
 import ssl
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from pathlib import Path
+from typing import Any, Final, Protocol, cast
 
-from aiohttp import ClientPayloadError, HttpVersion11, StreamReader, web
+from aiohttp import ClientPayloadError, HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
-from aiohttp.web_protocol import RequestHandler
 
 from node.config.listeners import Listener
+from node.connection import Connection, Respond, header_timeout_s
 from node.errors import BadRequest, RequestTimedOut, RequestTooLarge, UploadInterrupted
 from node.forwarded_for import with_client_address
-from node.quick_response import HEADERS, web_response
+from node.proxy_protocol import ProxiedServer, ProxyPolicy, Sender
+from node.quick_response import web_response
 from node.quotas.verdict import Verdict
 from node.request import WireRequest
 from node.response import Response, of_error, refusal
+from node.response_headers import Headers, ListenerHeaders, with_headers
+from node.sockets import BACKLOG, bound_sockets
 from node.upload import STREAMED_PATHS, Upload
 
 logger = logging.getLogger(__name__)
@@ -43,8 +46,6 @@ class Gate(Protocol):
 
 
 STOP_TIMEOUT_S: Final = 10.0  # for what is being worked on when the listener stops
-_LINE_BYTES_MAX: Final = 8190  # aiohttp's own bound of a first line
-_LIST_LINE: Final = re.compile(rb"\ALIST ([^ ?#\r\n]+)(?:\?([^ #\r\n]*))? (HTTP/1\.[01]\r\n)")
 _BODILESS: Final = frozenset({"GET", "HEAD", "LIST"})
 # For an archive of SNAPSHOT_BYTES_MAX at 20 MB/s; a peer that takes or gives nothing is cut off long before.
 STREAM_S_MAX: Final = 3600.0
@@ -53,107 +54,22 @@ _STREAMED: Final = frozenset(f"/v1/{path}" for path in STREAMED_PATHS)
 _KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "LIST", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-class _Protocol(RequestHandler):
-    """aiohttp's connection, which answers in this API's words and understands its LIST method.
-
-    The parser under aiohttp knows only the registered methods, and LIST is none. Where a request begins, its first line
-    is rewritten to the documented equivalent, GET with list=true. A request begins where the one before was parsed to
-    its end; whether that one has been answered, or aiohttp waits for the next yet, says nothing about the bytes.
-    """
-
-    __slots__ = ("_header_timeout_s", "_header_timer", "_held", "_in_head", "_last_body")
-
-    def __init__(self, *args: Any, header_timeout_s: float, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._header_timeout_s = header_timeout_s
-        self._header_timer: asyncio.TimerHandle | None = None
-        self._held = b""  # the beginning of a first line that may be a LIST
-        self._in_head = False  # a head has begun and is not complete
-        self._last_body: StreamReader | None = None  # of the request parsed last
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._expect_headers()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._headers_came()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        body = self._last_body
-        in_head = bool(data) and (body is None or body.is_eof())
-        if in_head and not self._in_head and (self._held or data[:1] == b"L"):
-            data = self._held + data
-            if b"\n" not in data and len(data) <= _LINE_BYTES_MAX:
-                self._held = data
-                self._expect_headers()
-                return
-            self._held = b""
-            data = _LIST_LINE.sub(_as_get, data, count=1)
-        parsed = self._request_count
-        super().data_received(data)
-        if self._request_count > parsed:
-            self._in_head = False
-            self._headers_came()
-            if self._messages:
-                self._last_body = self._messages[-1][1]
-        elif in_head:
-            self._in_head = True
-            self._expect_headers()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """What aiohttp could not parse, in the documented error body; its own text would repeat the request."""
-        text = "malformed HTTP request" if status < 500 else "internal error"
-        if status >= 500 and not isinstance(exc, ConnectionError):  # the client hung up within its body
-            logger.error("the HTTP edge failed: %s", type(exc).__name__)
-        response = web_response(refusal(status, text), None)
-        response.force_close()
-        return response
-
-    def _expect_headers(self) -> None:
-        if self._header_timer is not None:
-            return
-        self._header_timer = asyncio.get_running_loop().call_later(self._header_timeout_s, self._headers_are_late)
-
-    def _headers_came(self) -> None:
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
-
-    def _headers_are_late(self) -> None:
-        self._header_timer = None
-        self.force_close()
-
-
-def _as_get(line: re.Match[bytes]) -> bytes:
-    path, query, version = line.groups()
-    return b"GET " + path + b"?list=true" + (b"&" + query if query else b"") + b" " + version
-
-
 class _Server(web.Server):
     """aiohttp's server of one handler, with our connections."""
 
-    def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], listener: Listener) -> None:
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        listener: Listener,
+        respond: Respond,
+    ) -> None:
         super().__init__(handler, access_log=None)
         self._listener = listener
+        self._respond = respond
 
-    def __call__(self) -> RequestHandler:
-        idle_s = self._listener.http_idle_timeout_s or self._listener.http_read_timeout_s
-        return _Protocol(
-            self,
-            loop=asyncio.get_running_loop(),
-            header_timeout_s=self._listener.http_read_header_timeout_s or 10,
-            keepalive_timeout=idle_s,
-            access_log=None,
-            auto_decompress=False,
-            lingering_time=2.0,
-        )
+    def __call__(self, sender: Sender | None = None) -> Connection:
+        loop = asyncio.get_running_loop()
+        return Connection(self, self._listener, sender, self._respond, loop=loop, lingering_time=2.0, access_log=None)
 
 
 @dataclass(slots=True)
@@ -171,33 +87,44 @@ class Edge:
 
     def __init__(self, listener: Listener, handle: Handle, gate: Gate) -> None:
         self.listener = listener
+        self.headers = ListenerHeaders(listener.custom_response_headers)
         self._handle = handle
         self._gate = gate
-        self._server = _Server(self._serve, listener)
-        self._runner = web.ServerRunner(self._server, handle_signals=False, shutdown_timeout=STOP_TIMEOUT_S)
+        self._server = _Server(self._serve, listener, self._respond)
+        self._listening: list[asyncio.Server | ProxiedServer] = []
         self._in_flight: dict[int, InFlight] = {}
         self.answers: defaultdict[int, int] = defaultdict(int)  # by status
         self._watchdog: asyncio.Task[None] | None = None
+        self._finished: asyncio.Future[None] | None = None  # of what is in flight, once this stops
         size = listener.request_bytes_max
         self._body_bytes_max = size if size > 0 else 1 << 62
         self._duration_s_max = listener.request_duration_s_max or 90
 
     async def start(self, tls: ssl.SSLContext | None) -> None:
         """Listen. Raises OSError when the address cannot be had."""
-        await self._runner.setup()
-        site: web.BaseSite
-        if self.listener.is_unix:
-            site = web.UnixSite(self._runner, self.listener.address, ssl_context=tls)
-        else:
-            at = self.listener.host_port
-            site = web.TCPSite(self._runner, at.host, at.port, ssl_context=tls, backlog=1024, reuse_address=True)
-        await site.start()
-        self._watchdog = asyncio.get_running_loop().create_task(self._watch())
+        loop = asyncio.get_running_loop()
+        handshake_s = header_timeout_s(self.listener) if tls is not None else None
+        for sock in bound_sockets(self.listener):
+            if self.listener.proxy_protocol_behavior:
+                sock.listen(BACKLOG)
+                policy = ProxyPolicy(self.listener)
+                self._listening.append(ProxiedServer(sock, policy, self._server, tls, header_timeout_s(self.listener)))
+                continue
+            create = loop.create_unix_server if self.listener.is_unix else loop.create_server
+            self._listening.append(
+                await create(self._server, sock=sock, ssl=tls, backlog=BACKLOG, ssl_handshake_timeout=handshake_s)
+            )
+        self._watchdog = loop.create_task(self._watch())
 
     @property
     def addresses(self) -> list[Any]:
         """What is listened on."""
-        return self._runner.addresses
+        return [sock.getsockname() for server in self._listening for sock in server.sockets]
+
+    @property
+    def connections(self) -> Sequence[Connection]:
+        """The open ones."""
+        return [cast(Connection, one) for one in self._server.connections]
 
     @property
     def in_flight(self) -> Mapping[int, InFlight]:
@@ -205,15 +132,39 @@ class Edge:
         return self._in_flight
 
     async def stop(self) -> None:
-        """Take no more connections, close the idle ones, let what is being worked on end, close."""
+        """Take no more connections, close the idle ones, let what has begun end within STOP_TIMEOUT_S, close."""
+        for server in self._listening:
+            server.close()
+        if self._listening and self.listener.is_unix:
+            Path(self.listener.address).unlink(missing_ok=True)
+        self._listening.clear()
+        await asyncio.sleep(0)  # requests that have just arrived are worked on, and so not idle
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + STOP_TIMEOUT_S
+        self._finished = loop.create_future()
+        # aiohttp's own way would drop what is still to come of a body that has begun.
+        for connection in self.connections:
+            if connection.is_idle:
+                connection.close()
+        if self._in_flight:
+            await asyncio.wait({self._finished}, timeout=STOP_TIMEOUT_S)
+        self._server.pre_shutdown()
+        await self._server.shutdown(max(0.1, until_s - loop.time()))
         if self._watchdog is not None:
             self._watchdog.cancel()
-        await self._runner.cleanup()
+
+    def _respond(self, response: Response, request: web.BaseRequest | None) -> web.StreamResponse:
+        if self._finished is None:
+            return web_response(response, request, self.headers.of(response.status))
+        last = web_response(response, None, self.headers.of(response.status))
+        last.force_close()
+        return last
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task is not None
+        cast(Connection, request.protocol).begins_request()
         key = id(request)
         began_s = loop.time()
         self._in_flight[key] = InFlight(task, began_s + self._duration_s_max, began_s, request)
@@ -221,18 +172,20 @@ class Edge:
             response = await self._answer(request)
             self.answers[response.status] += 1
             if response.stream is None:
-                return web_response(response, request)
+                return self._respond(response, request)
             self._in_flight[key].deadline_s = loop.time() + STREAM_S_MAX
-            return await _send_stream(request, response, response.stream)
+            return await _send_stream(request, response, response.stream, self.headers.of(response.status))
         except asyncio.CancelledError:
             if task.cancelling() and self._in_flight[key].deadline_s <= loop.time():
                 task.uncancel()
                 late = of_error(RequestTimedOut())
                 self.answers[late.status] += 1
-                return web_response(late, None)
+                return self._respond(late, None)
             raise
         finally:
             del self._in_flight[key]
+            if self._finished is not None and not self._in_flight and not self._finished.done():
+                self._finished.set_result(None)
 
     async def _answer(self, request: web.BaseRequest) -> Response:
         method = request.method
@@ -242,7 +195,8 @@ class Edge:
         expected = request.headers.get("Expect", "")
         if expected and expected.lower() != "100-continue":
             return refusal(417, "the only expectation known is 100-continue")
-        address, port = _sender(request)
+        connection = cast(Connection, request.protocol)
+        address, port = connection.sender
         headers = {name.lower(): value for name, value in request.headers.items()}
         wire = WireRequest(
             method=method,
@@ -252,6 +206,7 @@ class Edge:
             body=b"",
             client_address=address,
             client_port=port,
+            client_certificate=connection.client_certificate,
         )
         if self.listener.x_forwarded_for_authorized_addrs:
             try:
@@ -326,23 +281,16 @@ class Edge:
                     entry.task.cancel()
 
 
-def _sender(request: web.BaseRequest) -> tuple[str, int]:
-    """Address and port of the other end; "" and 0 on a unix socket."""
-    transport = request.transport
-    name = transport.get_extra_info("peername") if transport is not None else None
-    return (name[0], name[1]) if isinstance(name, tuple) else ("", 0)
-
-
 def _continue(request: web.BaseRequest) -> None:
     if request.version >= HttpVersion11 and request.transport is not None:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 async def _send_stream(
-    request: web.BaseRequest, response: Response, chunks: AsyncIterator[bytes]
+    request: web.BaseRequest, response: Response, chunks: AsyncIterator[bytes], standing: Headers
 ) -> web.StreamResponse:
     """Send a body while it is made. One that cannot be completed ends without its end, so nobody takes it for whole."""
-    headers = {**HEADERS, **response.headers, "Content-Type": response.content_type}
+    headers = {**with_headers(standing, response.headers), "Content-Type": response.content_type}
     sent = web.StreamResponse(status=response.status, headers=headers)
     sent.enable_chunked_encoding()
     try:

@@ -36,8 +36,12 @@ class SealUnavailable(NodeError):
     """The seal (a KMS, another cluster) cannot be reached now: try again later."""
 
 
+class SealDenied(SealUnavailable):
+    """The seal answers and says no until somebody changes that there: a key that is disabled, an access denied."""
+
+
 class SealRefused(NodeError):
-    """The seal answered and says no, or what it was given is damaged: trying again will not help."""
+    """What the seal was given was wrapped elsewhere, or is damaged: trying again will not help."""
 
 
 class ConfigError(NodeError):
@@ -88,6 +92,13 @@ class NoRoute(NodeError):
 
     def __init__(self, path: str) -> None:
         super().__init__(f'no handler for route "{path}". route entry not found.')
+
+
+class NotAWrappingToken(NodeError):
+    """The token of a request that is to be unwrapped was used already, or never wrapped anything."""
+
+    def __init__(self) -> None:
+        super().__init__("wrapping token is not valid or does not exist")
 
 
 class MethodNotAllowed(NodeError):

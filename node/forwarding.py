@@ -12,12 +12,15 @@ from node.response import Response
 FORWARD: Final = "forward"
 ECHO: Final = "echo"
 RESTORE: Final = "restore"
+_OTHER_SHAPE: Final = "the other node sent a request of another shape; are both of one version?"
 
 
 def encode_request(wire: WireRequest) -> bytes:
     """The payload of one forwarded request."""
     sender = (wire.client_address, wire.client_port)
     row = [FORWARD, wire.method, wire.path, wire.query, dict(wire.headers), wire.body, *sender]
+    if wire.client_certificate:
+        row.append(wire.client_certificate)
     return bytes(msgpack.packb(row))
 
 
@@ -33,7 +36,10 @@ def decode_payload(payload: bytes) -> tuple[str, list[object]]:
 def decode_request(rest: list[object]) -> WireRequest:
     """The request in a forwarded payload. Raises BadRequest."""
     match rest:
-        case [str(method), str(path), str(query), dict(headers), bytes(body), str(client_address), int(client_port)]:
+        case [str(method), str(path), str(query), dict(headers), bytes(body), str(client_address), int(port), *more]:
+            certificate = more[0] if more else b""
+            if not isinstance(certificate, bytes) or len(more) > 1:
+                raise BadRequest(_OTHER_SHAPE)
             return WireRequest(
                 method=method,
                 path=path,
@@ -41,9 +47,10 @@ def decode_request(rest: list[object]) -> WireRequest:
                 headers=headers,
                 body=body,
                 client_address=client_address,
-                client_port=client_port,
+                client_port=port,
+                client_certificate=certificate,
             )
-    raise BadRequest("the other node sent a request of another shape; are both of one version?")
+    raise BadRequest(_OTHER_SHAPE)
 
 
 def encode_response(response: Response) -> bytes:

@@ -7,7 +7,7 @@ attempt would trip over, after it the keys that were handed out are the ones tha
 import asyncio
 import logging
 from base64 import b64encode
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from cluster.errors import ClusterError, NoLeader
@@ -19,14 +19,18 @@ from engines.common.crypto import KEY_BYTES
 from engines.common.errors import InvalidRequest
 from engines.common.plan import Put
 from node.barrier import Barrier, seal_keyring
+from node.certain import LOOK_S, commit_certainly
 from node.core import Core
 from node.errors import AlreadyInitialized
+from node.handout import Handout, handed_out
 from node.keyring import Keyring
 from node.mounts import AUTH_KEY, MOUNTS_KEY, Mount, encode_mounts, identity_mount, new_mount
+from node.pgp import PgpKey
 from node.policies import policy_put
 from node.policy.builtin import DEFAULT_POLICY_TEXT
 from node.seal import Seal
 from node.seal.shamir import ShamirSeal
+from node.seal_migration import wrapped_and_tried
 from node.seal_state import (
     AUTHORITY_KEY,
     CLUSTER_KEY,
@@ -48,15 +52,24 @@ from node.view import MountView, OpenedStore
 
 logger = logging.getLogger(__name__)
 
+UNCERTAIN: Final = (
+    "the storage did not confirm in time that this node is initialized: keep these keys, and initialize it again; if "
+    "that answers with other keys, these are void, and if it answers that it is initialized already, these are the keys"
+)
 LEAD_TIMEOUT_S: Final = 30.0  # a cluster of one elects itself in two seconds, on a busy machine in a few more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InitRequest:
-    """What `sys/init` was asked. Shares and threshold are of unseal keys, or of recovery keys with auto-unseal."""
+    """What `sys/init` was asked. Shares and threshold are of unseal keys, or of recovery keys with auto-unseal.
+
+    `keys` are PGP keys, one for each share, or none; `root_token_key` encrypts the token.
+    """
 
     shares: int
     threshold: int
+    keys: tuple[PgpKey, ...] = ()
+    root_token_key: PgpKey | None = None
     kv_mount: bool = False
     root_token: str = field(default="", repr=False)
 
@@ -66,22 +79,20 @@ class InitResult:
     """The only time that these exist outside of what they seal."""
 
     shares: tuple[bytes, ...] = field(repr=False)
+    handout: Handout = field(repr=False)
     root_token: str = field(repr=False)
     is_auto: bool
+    is_certain: bool = True
 
     def answer(self) -> dict[str, object]:
         """The body of the documented response."""
-        hexed = [share.hex() for share in self.shares]
-        base64 = [b64encode(share).decode() for share in self.shares]
+        keys = self.handout.answer()
         if self.is_auto:
-            return {
-                "keys": [],
-                "keys_base64": [],
-                "recovery_keys": hexed,
-                "recovery_keys_base64": base64,
-                "root_token": self.root_token,
-            }
-        return {"keys": hexed, "keys_base64": base64, "root_token": self.root_token}
+            keys = {"keys": [], "keys_base64": [], **{f"recovery_{name}": value for name, value in keys.items()}}
+        answer: dict[str, object] = {**keys, "root_token": self.root_token}
+        if not self.is_certain:
+            answer["warnings"] = [UNCERTAIN]
+        return answer
 
 
 async def initialize(core: Core, request: InitRequest) -> InitResult:
@@ -89,7 +100,7 @@ async def initialize(core: Core, request: InitRequest) -> InitResult:
 
     Raises:
         AlreadyInitialized: Also when this node is about to join another cluster.
-        InvalidRequest: Shares and threshold that cannot be.
+        InvalidRequest: Shares, threshold and keys that do not go together.
         SealUnavailable, SealRefused, ClusterError: Nothing was initialised.
     """
     _check(request)
@@ -105,6 +116,8 @@ def _check(request: InitRequest) -> None:
     if request.shares > 1 and request.threshold == 1:
         raise InvalidRequest("a threshold of 1 makes sense only with one share")
     check_numbers(request.shares, request.threshold)
+    if request.keys and len(request.keys) != request.shares:
+        raise InvalidRequest("incorrect number of PGP keys: there must be one for each share")
 
 
 async def _initialize(core: Core, request: InitRequest) -> InitResult:
@@ -119,15 +132,17 @@ async def _initialize(core: Core, request: InitRequest) -> InitResult:
     barrier = Barrier(random)
     barrier.unsealed(keyring)
     root_token, puts = _first_records(core, barrier, request)
+    result = _result(request, root_token, split(share_key, request.shares, request.threshold, random), seal)
     puts += [
         Put(AUTHORITY_KEY, encode_authority(authority)),
         Put(CLUSTER_KEY, info.to_bytes()),
     ]
     if seal.is_auto:
         puts.append(Put(RECOVERY_KEY_KEY, share_key))
+    witness = SealedPut(ROOT_KEY_KEY, sealed_root_key, 0)
     writes: list[SealedWrite] = [
         SealedPut(SEAL_CONFIG_KEY, config.to_bytes(), 0),
-        SealedPut(ROOT_KEY_KEY, sealed_root_key, 0),
+        witness,
         SealedPut(KEYRING_KEY, seal_keyring(root_key, keyring, random), 0),
     ]
     writes += [SealedPut(put.key, barrier.seal(put.key, put.value), 0) for put in puts]
@@ -136,23 +151,37 @@ async def _initialize(core: Core, request: InitRequest) -> InitResult:
     await core.storage.start(authority, core.on_call)
     try:
         await _lead(core)
-        await core.storage.store.commit(writes)
+        if core.is_initialized:
+            raise AlreadyInitialized  # by an attempt before this one, whose entry was only in the log
+        is_certain = await commit_certainly(core.storage.store, writes, witness, LOOK_S)
     finally:
         await core.storage.stop()
-    if seal.is_auto:
+    if not is_certain:
+        logger.error("it could not be found out whether this node was initialised: %s", UNCERTAIN)
+    elif seal.is_auto:
         try:
             await core.unseal_with(root_key)
         except ClusterError as error:
             # The cluster is initialised, and this answer is the only copy of its root token and recovery keys.
             logger.error("initialised, but not unsealed; start this node again: %s", error)
-    shares = split(share_key, request.shares, request.threshold, random)
-    return InitResult(shares=tuple(shares), root_token=root_token, is_auto=seal.is_auto)
+    return replace(result, is_certain=is_certain)
+
+
+def _result(request: InitRequest, root_token: str, shares: list[bytes], seal: Seal) -> InitResult:
+    """What to answer, complete before anything is committed: nothing may fail once it cannot be done again."""
+    key = request.root_token_key
+    return InitResult(
+        shares=tuple(shares),
+        handout=handed_out(shares, request.keys),
+        root_token=root_token if key is None else b64encode(key.encrypt(root_token.encode())).decode(),
+        is_auto=seal.is_auto,
+    )
 
 
 async def _sealed(seal: Seal, root_key: bytes, share_key: bytes) -> bytes:
     """The root key as the seal seals it. A Shamir seal knows the key of the shares for just as long."""
     if not isinstance(seal, ShamirSeal):
-        return await seal.wrap(root_key)
+        return await wrapped_and_tried(seal, root_key)
     seal.use(share_key)
     try:
         return await seal.wrap(root_key)

@@ -70,11 +70,14 @@ def challenge(core: Core, secret: bytes, node_id: str) -> dict[str, object]:
     }
 
 
-def answered(core: Core, secret: bytes, node_id: str, answer: str, address: str) -> dict[str, object]:
+def answered(core: Core, secret: bytes, node_id: str, answer: str, address: str, *, empty: bool) -> dict[str, object]:
     """Check a joining node's answer; give it the authority and the peers, and start admitting it.
 
+    Args:
+        empty: The node has no log yet. One that was admitted before must have it: what it acknowledged is in it.
+
     Raises:
-        InvalidRequest: The answer is wrong or too late, or the address is none.
+        InvalidRequest: The answer is wrong or too late, the address is none, or a member has lost its data.
     """
     if core.root_key is None or core.unsealed is None or not isinstance(core.storage, RaftStorage):
         raise Sealed
@@ -92,6 +95,11 @@ def answered(core: Core, secret: bytes, node_id: str, answer: str, address: str)
     for peer in storage.peers():
         if peer.node_id != node_id and peer.address == address:
             raise InvalidRequest(f"the cluster address {address} belongs to the peer {peer.node_id!r} already")
+        if peer.node_id == node_id and empty:
+            raise InvalidRequest(
+                f"node {node_id!r} is a peer already and its data folder is empty: it has lost what it acknowledged. "
+                f"Remove it first (operator raft remove-peer {node_id}), then let it join again"
+            )
     peers = [p for p in storage.peers() if p.node_id != node_id] + [Peer(node_id, address)]
     authority = core.unsealed.opened.get(AUTHORITY_KEY)
     assert authority is not None, "the authority is written at init"
@@ -131,7 +139,23 @@ async def begin_join(core: Core, target: JoinTarget) -> None:
         raise JoinRefused("joining needs raft storage")
     if core.is_initialized:
         raise JoinRefused("this node is a member of a cluster already; to move it, stop it and empty its data folder")
-    reply = await _post(target, "challenge", {"server_id": core.storage.node_id})
+    keys = await ask_keys(target, core.storage.node_id)
+    if keys.config.type != core.seal.type:
+        raise JoinRefused(
+            f"the cluster uses the seal {keys.config.type!r} and this node {core.seal.type!r}: "
+            "give this node the same seal stanza"
+        )
+    core.pending_join = PendingJoin(target=target, keys=keys)
+    core.progress = None  # shares that were given for another cluster
+
+
+async def ask_keys(target: JoinTarget, node_id: str) -> SealedKeys:
+    """How the root key of the target's cluster is sealed now. Not authentic: what opens it must open a keyring as well.
+
+    Raises:
+        JoinRefused: The other side cannot be reached or is not ready.
+    """
+    reply = await _post(target, "challenge", {"server_id": node_id})
     try:
         config = reply["seal_config"]
         keys = SealedKeys(
@@ -143,15 +167,9 @@ async def begin_join(core: Core, target: JoinTarget) -> None:
             sealed_root_key=b64decode(reply["sealed_root_key"], validate=True),
         )
         check_numbers(keys.config.shares, keys.config.threshold)
+        return keys
     except (KeyError, TypeError, ValueError, InvalidShares):
         raise JoinRefused(f"{target.api_address} did not answer like a server of this kind") from None
-    if keys.config.type != core.seal.type:
-        raise JoinRefused(
-            f"the cluster uses the seal {keys.config.type!r} and this node {core.seal.type!r}: "
-            "give this node the same seal stanza"
-        )
-    core.pending_join = PendingJoin(target=target, keys=keys)
-    core.progress = None  # shares that were given for another cluster
 
 
 def interrupted_join(core: Core) -> PendingJoin | None:
@@ -203,6 +221,7 @@ async def _answer_challenge(core: Core, target: JoinTarget, storage: RaftStorage
             "answer": b64encode(plaintext).decode(),
             "server_id": storage.node_id,
             "cluster_addr": storage.cluster_address,
+            "empty": not storage.raft.is_bootstrapped,
         }
         reply = await _post(target, "answer", answer)
         return b64decode(reply["material"], validate=True)

@@ -11,3 +11,6 @@ CONFIG_FILE_BYTES_MAX: Final = 4 * 1024 * 1024  # a configuration is a few kilob
 SEAL_KEY_FILE_BYTES_MAX: Final = 4096  # 32 bytes, as text at most 66; guards against a wrong path
 SNAPSHOT_BYTES_MAX: Final = 8 * 1024**3  # an archive, and the state in it: on disk, never in memory; beyond any store
 SEAL_BLOB_BYTES_MAX: Final = 64 * 1024  # a wrapped root key is under a hundred bytes here, a few hundred in a KMS
+PGP_KEY_BYTES_MAX: Final = 32 * 1024  # a key of 4096 bits takes 5,000; one with many signatures is exported without
+CEREMONY_BODY_BYTES_MAX: Final = 1024 * 1024  # of sys/init, rekeys and generate-root: a PGP key for each of 255 shares
+TLS_FILE_BYTES_MAX: Final = 4 * 1024 * 1024  # a chain is a few kilobytes, a bundle of all public CAs 220 KB

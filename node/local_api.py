@@ -1,7 +1,7 @@
 """What a node answers itself in every state, sealed or not: init, unseal, seal-status, health, leader, join.
 
 These are the documented unauthenticated routes. They carry no envelope; each is bounded: bodies by REQUEST_BYTES_MAX,
-time by the seal lock's owner, state by the number of shares and one pending join.
+time by the seal lock's owner, state by the number of shares and one pending join; sys/init by CEREMONY_BODY_BYTES_MAX.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,18 +11,21 @@ from typing import Any, Final
 from engines.common.errors import InvalidRequest, Unsupported
 from engines.common.fields import Decoder, Kind, body_param
 from node.core import Core
-from node.errors import Sealed
+from node.errors import AlreadyInitialized, Sealed
 from node.initialize import InitRequest, initialize
 from node.join import begin_join
 from node.join_target import JoinTarget
+from node.limits import CEREMONY_BODY_BYTES_MAX
+from node.pgp import read_key, read_keys
 from node.request import WireRequest, json_object
 from node.response import Response, bare
+from node.seal.shamir import ShamirSeal
 from node.seal_state import SealConfig
 from node.system.cluster import rfc3339
 from node.unseal import join_by_itself, unseal
 from node.version import BUILD_DATE, VERSION
 
-BODY_BYTES_MAX: Final = 64 * 1024  # of these routes: shares, PEM certificates, nothing larger
+BODY_BYTES_MAX: Final = 64 * 1024  # of these routes but init: shares, PEM certificates, nothing larger
 AUTO_RECOVERY: Final = (5, 3)
 
 
@@ -46,7 +49,7 @@ class Unseal:
 
     key: str = body_param(Kind.STRING, "One key share, hexadecimal or base64.", default="", secret=True)
     reset: bool = body_param(Kind.BOOL, "Drop the shares taken so far.", default=False)
-    migrate: bool = body_param(Kind.BOOL, "Migrate to another seal.", default=False)
+    migrate: bool = body_param(Kind.BOOL, "Migrate to the seal of this node's configuration.", default=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +73,8 @@ _JOIN: Final = Decoder.of(Join)
 Handler = Callable[[Core, WireRequest], Awaitable[Response]]
 
 
-def _body(wire: WireRequest) -> Mapping[str, Any]:
-    if len(wire.body) > BODY_BYTES_MAX:
+def _body(wire: WireRequest, bytes_max: int = BODY_BYTES_MAX) -> Mapping[str, Any]:
+    if len(wire.body) > bytes_max:
         raise InvalidRequest("request body is too large for this path")
     return json_object(wire.body)
 
@@ -94,8 +97,8 @@ def seal_status(core: Core) -> dict[str, object]:
         "nonce": progress.nonce if progress is not None else "",
         "version": VERSION,
         "build_date": BUILD_DATE,
-        "migration": False,
-        "recovery_seal": core.seal.is_auto,
+        "migration": core.migrating.source is not None,
+        "recovery_seal": config.type != ShamirSeal.type,
         "storage_type": core.storage.kind,
     }
     info = core.cluster_info()
@@ -110,15 +113,14 @@ async def _seal_status(core: Core, wire: WireRequest) -> Response:
 
 async def _unseal(core: Core, wire: WireRequest) -> Response:
     request: Unseal = _UNSEAL.decode({}, _body(wire))
-    if request.migrate:
-        raise InvalidRequest("no seal migration is configured")
-    await unseal(core, request.key, reset=request.reset)
+    await unseal(core, request.key, reset=request.reset, migrate=request.migrate)
     return bare(seal_status(core))
 
 
 async def _seal_backend_status(core: Core, wire: WireRequest) -> Response:
-    backend = {"name": core.seal.type, "healthy": True}
-    return bare({"healthy": True, "backends": [backend], "fully_wrapped": True})
+    since_ms = core.seal_health.unhealthy_since_ms
+    health = {"healthy": True} if since_ms is None else {"healthy": False, "unhealthy_since": rfc3339(since_ms)}
+    return bare({**health, "backends": [{"name": core.seal.type, **health}], "fully_wrapped": True})
 
 
 # -- init
@@ -129,19 +131,38 @@ async def _read_init(core: Core, wire: WireRequest) -> Response:
 
 
 async def _init(core: Core, wire: WireRequest) -> Response:
-    request: Init = _INIT.decode({}, _body(wire))
-    if request.pgp_keys or request.recovery_pgp_keys or request.root_token_pgp_key:
-        raise InvalidRequest("PGP keys are not available in this version; protect the key shares as they are printed")
+    request: Init = _INIT.decode({}, _body(wire, CEREMONY_BODY_BYTES_MAX))
+    _require_applicable(core, request)
     if core.seal.is_auto:
-        shares, threshold = request.recovery_shares, request.recovery_threshold
+        shares, threshold, texts = request.recovery_shares, request.recovery_threshold, request.recovery_pgp_keys
         shares = AUTO_RECOVERY[0] if shares is None else shares
         threshold = AUTO_RECOVERY[1] if threshold is None else threshold
     else:
         if request.secret_shares is None or request.secret_threshold is None:
             raise InvalidRequest("secret_shares and secret_threshold are required")
-        shares, threshold = request.secret_shares, request.secret_threshold
-    result = await initialize(core, InitRequest(shares=shares, threshold=threshold))
+        shares, threshold, texts = request.secret_shares, request.secret_threshold, request.pgp_keys
+    if core.is_initialized:
+        raise AlreadyInitialized  # before any key is read
+    now_s = core.sources.now_ms() / 1000
+    root_token_key = read_key(request.root_token_pgp_key, now_s) if request.root_token_pgp_key else None
+    keys = read_keys(texts or (), now_s)
+    wanted = InitRequest(shares=shares, threshold=threshold, keys=keys, root_token_key=root_token_key)
+    result = await initialize(core, wanted)
     return bare(result.answer())
+
+
+def _require_applicable(core: Core, request: Init) -> None:
+    """Refuse what this seal does not have, as a request for it expects keys that there will not be."""
+    unseal = {"secret_shares": request.secret_shares, "secret_threshold": request.secret_threshold}
+    recovery = {"recovery_shares": request.recovery_shares, "recovery_threshold": request.recovery_threshold}
+    given = (
+        {**unseal, "pgp_keys": request.pgp_keys}
+        if core.seal.is_auto
+        else {**recovery, "recovery_pgp_keys": request.recovery_pgp_keys}
+    )
+    names = [name for name, value in given.items() if value]
+    if names:
+        raise InvalidRequest(f"parameters {','.join(names)} not applicable to seal type {core.seal.type}")
 
 
 # -- join

@@ -40,7 +40,11 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "http": ("node.edge", "aiohttp"),
     "secrets": ("engines",),
 }
-_NOISY: Final = ("aiohttp", "asyncio", "pysyncobj", "botocore", "urllib3")
+# The clients of the seals would log what they send and get, at debug: keys among it.
+_NOISY: Final = (
+    *("aiohttp", "asyncio", "pysyncobj"),
+    *("boto3", "botocore", "urllib3", "google", "azure", "msal"),
+)
 
 WATCHERS_MAX: Final = 16  # streams of log lines at a time; one more ends the oldest
 WATCHED_LINES_MAX: Final = 512  # lines that wait for a watcher that reads slowly; what is beyond is dropped and counted
@@ -208,6 +212,12 @@ def _formatter(form: str, *, colors: bool) -> logging.Formatter:
     return structlog.stdlib.ProcessorFormatter(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
     )
+
+
+def set_level(level: str) -> None:
+    """Write log lines of this level and above from now on, those of parts excepted that were given their own."""
+    LOGGING.levels = Levels(level, dict(LOGGING.levels.changed))
+    LOGGING.apply()
 
 
 def log_unforeseen(what: str, error: BaseException) -> None:

@@ -42,7 +42,7 @@ class MountConfig:
 class Mount:
     """One row of a table. `path` is absolute and ends in "/"; an auth mount's starts with "auth/".
 
-    `closed`: it is being moved, and answers nothing until it is at its new path (node/remount.py).
+    `closed`: it is being moved (node/remount.py) or disabled (node/unmount.py), and answers nothing.
     """
 
     path: str

@@ -14,14 +14,9 @@ from typing import Any, Final, cast
 from aiohttp import HttpVersion11, web
 
 from node.response import Response
+from node.response_headers import Headers, with_headers
 
 BODY_BYTES_MAX: Final = 32_768  # what a transport takes without asking its writer to wait
-
-HEADERS: Final = {
-    "Cache-Control": "no-store",
-    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
-    "X-Content-Type-Options": "nosniff",
-}
 
 
 class _Date:
@@ -43,8 +38,8 @@ _DATE: Final = _Date()
 
 
 @lru_cache(256)
-def _head(status: int, content_type: str) -> bytes:
-    lines = [f"HTTP/1.1 {status} {_reason(status)}", *(f"{name}: {value}" for name, value in HEADERS.items())]
+def _head(status: int, content_type: str, standing: Headers) -> bytes:
+    lines = [f"HTTP/1.1 {status} {_reason(status)}", *(f"{name}: {value}" for name, value in standing)]
     if status != HTTPStatus.NO_CONTENT:
         lines += [f"Content-Type: {content_type}", "Content-Length: "]
         return "\r\n".join(lines).encode()
@@ -76,6 +71,9 @@ class _Quick:
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client is gone")
         transport.write(self._bytes)
+        if self._request is not None and self._request.protocol.writing_paused:
+            # A client that asks on without reading must not fill the memory with its answers.
+            await self._request.protocol._drain_helper()
 
 
 class _Whole(web.Response):
@@ -86,8 +84,8 @@ class _Whole(web.Response):
         self.headers.pop("Server", None)
 
 
-def web_response(response: Response, request: web.BaseRequest | None) -> web.StreamResponse:
-    """The response as aiohttp takes it. Without a request to look at, aiohttp's own kind."""
+def web_response(response: Response, request: web.BaseRequest | None, standing: Headers) -> web.StreamResponse:
+    """The response as aiohttp takes it, with the listener's headers; aiohttp's own kind without a request."""
     body = response.body
     if (
         request is not None
@@ -98,13 +96,13 @@ def web_response(response: Response, request: web.BaseRequest | None) -> web.Str
         and request.method != "HEAD"
         and response.status != HTTPStatus.NOT_MODIFIED  # which has no body, whatever its length says
     ):
-        head = _head(response.status, response.content_type)
+        head = _head(response.status, response.content_type, standing)
         if response.status == HTTPStatus.NO_CONTENT:
             whole = head + _DATE.line()
         else:
             whole = b"%b%d\r\n%b%b" % (head, len(body), _DATE.line(), body)
         return cast(web.StreamResponse, cast(Any, _Quick(whole)))
-    headers = {**HEADERS, **response.headers}
+    headers = with_headers(standing, response.headers)
     if response.status == HTTPStatus.NO_CONTENT:
         return _Whole(status=response.status, headers=headers)
     headers["Content-Type"] = response.content_type

@@ -38,6 +38,7 @@ class WireRequest:
     body: bytes = field(repr=False)
     client_address: str
     client_port: int = 0
+    client_certificate: bytes = field(default=b"", repr=False)  # DER
     upload: Upload | None = field(default=None, repr=False)
 
     def parsed_query(self) -> Mapping[str, str]:
@@ -60,6 +61,7 @@ class Request:
     headers: Mapping[str, str] = field(repr=False)
     upload: Upload | None = field(repr=False)
     client_port: int = 0
+    client_certificate: bytes = field(default=b"", repr=False)  # DER
 
 
 _OPERATIONS: Final[Mapping[str, Operation]] = {
@@ -123,6 +125,7 @@ def parse(wire: WireRequest, request_id: str) -> Request:
         headers=headers,
         upload=wire.upload or (Upload(one_chunk(wire.body)) if path in STREAMED_PATHS else None),
         client_port=wire.client_port,
+        client_certificate=wire.client_certificate,
     )
 
 

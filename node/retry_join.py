@@ -2,15 +2,12 @@
 
 import asyncio
 import logging
-from pathlib import Path
 from typing import Final
 
-from node.config.storage import RaftStorage as RaftConfig
-from node.config.storage import RetryJoin
 from node.core import Core
-from node.errors import ConfigError, JoinRefused, WrongKey
+from node.errors import JoinRefused, WrongKey
 from node.join import begin_join
-from node.join_target import JoinTarget
+from node.join_target import JoinTarget, configured_targets
 from node.unseal import join_by_itself
 
 logger = logging.getLogger(__name__)
@@ -20,10 +17,7 @@ PERIOD_S: Final = 2.0
 
 async def retry_join(core: Core) -> None:
     """Join as configured. Ends when the node is a member, or about to be once its key shares come."""
-    stanza = core.config.storage
-    if not isinstance(stanza, RaftConfig):
-        return
-    targets = [_target(block) for block in stanza.retry_join if block.leader_api_addr]
+    targets = configured_targets(core.config)
     said = ""
     while targets and not core.is_initialized and core.pending_join is None:
         for target in targets:
@@ -49,22 +43,3 @@ async def _joined(core: Core, target: JoinTarget) -> bool:
         await join_by_itself(core)
     logger.info("joining the cluster of %s", target.api_address)
     return True
-
-
-def _target(block: RetryJoin) -> JoinTarget:
-    return JoinTarget(
-        api_address=block.leader_api_addr,
-        ca_pem=block.leader_ca_cert or _text(block.leader_ca_cert_file),
-        client_cert_pem=block.leader_client_cert or _text(block.leader_client_cert_file),
-        client_key_pem=block.leader_client_key or _text(block.leader_client_key_file),
-        tls_server_name=block.leader_tls_servername,
-    )
-
-
-def _text(file: str) -> str:
-    if not file:
-        return ""
-    try:
-        return Path(file).read_text()
-    except (OSError, ValueError):
-        raise ConfigError(f"retry_join: {file} cannot be read") from None

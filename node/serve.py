@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from cluster.errors import ClusterError, Conflict, OutcomeUnknown
+from cluster.errors import ClusterError, Conflict, NoLeader, OutcomeUnknown
 from cluster.meters import clock
 from engines.common.context import Caller, Context
 from engines.common.errors import (
@@ -24,7 +24,8 @@ from engines.common.frame import Match, Operation
 from engines.common.help import help_for
 from engines.common.plan import Answer, Check, LeaseGrant, Plan, TokenGrant, Write
 from node.audit.trail import Trail
-from node.errors import NoRoute
+from node.ceremonies.open_paths import is_open
+from node.errors import NoRoute, NotAWrappingToken
 from node.identify import ANONYMOUS, Identified
 from node.leases.manager import Registered
 from node.mounts import AUTH_KEY, Mounted
@@ -33,6 +34,7 @@ from node.response import NO_CONTENT, Leased, Response, bare, envelope, of_envel
 from node.tokens.answers import auth_block
 from node.tokens.creation import decide_login
 from node.unsealed import NODE_TYPES, Unsealed
+from node.wrapping import unwraps_own_token
 
 # A write that lost a race is planned again from what is there now. Contention on one key clears in a few rounds; the
 # bound only keeps a pathological case from running for ever.
@@ -75,31 +77,45 @@ async def _recorded(node: Unsealed, request: Request) -> Response:
 
 async def _serve(node: Unsealed, request: Request, trail: Trail | None) -> Response:
     since = node.store.leading_term  # before anything is read: see Store.require_lease
-    who = ANONYMOUS
+    sender = _Sender()
     try:
-        if request.token and not _ignores_token(node, request):
-            who = await _identify(node, request)
+        if request.token and is_open(request.path):
+            sender.who = await _welcomed(node, request)
+        elif request.token and not _ignores_token(node, request):
+            sender.who = await _identify(node, request)
         for attempt in range(1, PLAN_ATTEMPTS_MAX + 1):
             try:
-                return await _attempt(node, request, who, since, trail)
+                return await _attempt(node, request, sender, since, trail)
             except Conflict:
                 if attempt == PLAN_ATTEMPTS_MAX:
                     raise
-            if who.token is not None and not who.is_last_use:
-                who = await node.identify(request)
+            if sender.who.token is not None and not sender.has_spent_last:
+                sender.who = await node.identify(request)
         raise AssertionError("the loop returns or raises")
-    except (EngineError, NoRoute):
+    except NoLeader as error:
+        if sender.has_spent:
+            # NoLeader is answered by asking the next leader, who would take another use for the same request.
+            raise OutcomeUnknown(
+                "leadership was lost after a use of the token was taken; the use is gone, and nothing was answered"
+            ) from error
+        raise
+    except (EngineError, NoRoute, NotAWrappingToken) as error:
+        if sender.has_use_left:
+            # What is refused costs a use as well, as documented, and is recorded first as everything is.
+            if trail is not None:
+                await trail.request_refused(error)
+            await sender.spend(node, request)
         # "Not there", "not allowed" and "another version" are answers from what was read, so they pass the gate too.
         # Not after a use was taken: its commit is the proof, and a request that is tried again would take another.
-        if not who.use_writes:
+        if not sender.has_spent:
             node.store.require_lease(since)
         raise
     finally:
-        if who.is_last_use and who.token is not None:
+        if sender.has_spent_last and sender.who.token is not None:
             # It is of no use to anybody from its last use on. Should clearing it away fail, the sweeper does it, and
             # the answer, which may be the only copy of what was wrapped, is given nevertheless.
             with suppress(ClusterError):
-                await node.ledger.revoker.revoke(who.token.key)
+                await node.ledger.revoker.revoke(sender.who.token.key)
 
 
 def _ignores_token(node: Unsealed, request: Request) -> bool:
@@ -114,20 +130,54 @@ def _ignores_token(node: Unsealed, request: Request) -> bool:
     return found is not None and found[0].engine.table.is_unauthenticated(request.operation, found[1])
 
 
+@dataclass(slots=True)
+class _Sender:
+    """Who sends the request, and what that has cost.
+
+    Invariant: of a token with limited uses one is taken for each request, once it is recorded and before it is worked
+    on; so none is used twice, and a use that nobody can account for is never taken.
+    """
+
+    who: Identified = ANONYMOUS
+    has_spent: bool = False
+    has_spent_last: bool = False
+
+    @property
+    def has_use_left(self) -> bool:
+        """Whether a use is still to be taken."""
+        return bool(self.who.use_writes) and not self.has_spent
+
+    async def spend(self, node: Unsealed, request: Request) -> None:
+        """Take one use, if they are limited. Raises what `_identify` does when others have taken the last one."""
+        while self.has_use_left:
+            try:
+                await node.opened.commit("", self.who.use_writes)
+            except Conflict:
+                self.who = await _identify(node, request)
+            else:
+                self.has_spent, self.has_spent_last = True, self.who.is_last_use
+
+
 async def _identify(node: Unsealed, request: Request) -> Identified:
-    """The sender, after one of its uses was taken, if they are limited: first, so that none is ever used twice."""
-    while True:
-        who = await node.identify(request)
-        if not who.use_writes:
-            return who
-        try:
-            await node.opened.commit("", who.use_writes)
-            return who
-        except Conflict:
-            continue
+    """The sender. Raises PermissionDenied; NotAWrappingToken where its token is what is to be unwrapped."""
+    try:
+        return await node.identify(request)
+    except PermissionDenied:
+        if unwraps_own_token(request):
+            raise NotAWrappingToken from None
+        raise
 
 
-async def _attempt(node: Unsealed, request: Request, who: Identified, since: int, trail: Trail | None) -> Response:
+async def _welcomed(node: Unsealed, request: Request) -> Identified:
+    """The sender of what is served to anybody, where a right to it counts for more: a bad token is like none."""
+    try:
+        return await _identify(node, request)
+    except PermissionDenied:
+        return ANONYMOUS
+
+
+async def _attempt(node: Unsealed, request: Request, sender: _Sender, since: int, trail: Trail | None) -> Response:
+    who = sender.who
     if trail is not None:
         trail.who = who
     found = node.router.match(request.path)
@@ -142,6 +192,7 @@ async def _attempt(node: Unsealed, request: Request, who: Identified, since: int
         _require_token(who)
         if trail is not None:
             await trail.request(mounted.mount, request.operation)
+        await sender.spend(node, request)
         return bare(help_for(mounted.engine, mounted.mount.path, below))
     typed = request
     if mounted.engine.fold is not None:
@@ -150,12 +201,13 @@ async def _attempt(node: Unsealed, request: Request, who: Identified, since: int
     match, decoded, context, operation = await _route(node, mounted, below, who, request, typed)
     if trail is not None:
         await trail.request(mounted.mount, operation)
+    await sender.spend(node, request)
     timer = mounted.timers.get(operation) or node.new_timer(mounted, operation)
     timer.seen += 1
     began_s = clock() if node.meters.sampling.timed else 0.0
     try:
         plan = await match.route.handler(decoded, context)
-        return await _commit(node, request, who, mounted, context, plan, since)
+        return await _commit(node, request, sender, mounted, context, plan, since)
     except LoginRefused as refused:
         await node.lockout.failed(mounted.mount, refused.alias_name)
         raise
@@ -163,7 +215,7 @@ async def _attempt(node: Unsealed, request: Request, who: Identified, since: int
         if missing.answer is None:
             raise
         # What the documentation shows beside a 404, such as the metadata of a deleted version.
-        if not who.use_writes:
+        if not sender.has_spent:
             node.store.require_lease(since)
         return of_envelope(envelope(request.id, missing.answer, mount_type=mounted.mount.type), 404)
     finally:
@@ -222,7 +274,7 @@ class _Granted:
 async def _commit(
     node: Unsealed,
     request: Request,
-    who: Identified,
+    sender: _Sender,
     mounted: Mounted,
     context: Context,
     plan: Plan,
@@ -231,7 +283,7 @@ async def _commit(
     """Make the plan's writes true, with those of what it grants and wraps: one entry, all or nothing."""
     answer = plan.answer
     if answer.lease is not None:
-        return await _commit_lease(node, request, who, mounted, plan, answer.lease)
+        return await _commit_lease(node, request, sender, mounted, plan, answer.lease)
     if answer.login is not None:
         granted = _grant_token(node, request, context, mounted, answer.login)
     else:
@@ -241,18 +293,18 @@ async def _commit(
     if plan.writes or more:
         # What committed names what it was based on, so the commit itself is the proof that nothing read was stale.
         await node.opened.commit(node.prefix_of(mounted.mount), plan.writes, more)
-    elif not who.use_writes and not plan.is_committed:
+    elif not sender.has_spent and not plan.is_committed:
         # The gate of design.md, section 2: after everything was read, before anything is said.
         node.store.require_lease(since)
     return response
 
 
 async def _commit_lease(
-    node: Unsealed, request: Request, who: Identified, mounted: Mounted, plan: Plan, grant: LeaseGrant
+    node: Unsealed, request: Request, sender: _Sender, mounted: Mounted, plan: Plan, grant: LeaseGrant
 ) -> Response:
     """The engine has already made the secret: it is either committed with its lease, or the engine takes it back."""
     try:
-        registered, response = await _register_lease(node, request, who, mounted, plan, grant)
+        registered, response = await _register_lease(node, request, sender, mounted, plan, grant)
     except OutcomeUnknown:
         raise  # the lease may yet be; whoever leads next finds out from the engine's intent
     except Exception:
@@ -266,20 +318,20 @@ async def _commit_lease(
 
 
 async def _register_lease(
-    node: Unsealed, request: Request, who: Identified, mounted: Mounted, plan: Plan, grant: LeaseGrant
+    node: Unsealed, request: Request, sender: _Sender, mounted: Mounted, plan: Plan, grant: LeaseGrant
 ) -> tuple[Registered, Response]:
     """A lost race registers the lease again, and never asks the engine."""
-    if who.is_last_use:
+    if sender.has_spent_last:
         raise InvalidRequest("secret cannot be returned; token had one use left, so leased credentials were revoked")
     for attempt in range(1, PLAN_ATTEMPTS_MAX + 1):
         registered = await node.ledger.leases.register(
-            grant, path=request.path, mount_uuid=mounted.mount.uuid, holder=who.token
+            grant, path=request.path, mount_uuid=mounted.mount.uuid, holder=sender.who.token
         )
         lease = registered.lease
         leased = Leased(lease_id=lease.lease_id, ttl_s=registered.ttl_s, renewable=lease.renewable)
         granted = _Granted(registered.writes, registered.warnings, leased=leased)
         response, wrap_writes = _respond(node, request, mounted, plan.answer, granted)
-        more = (*registered.writes, *wrap_writes, node.still_mounted(mounted.mount))
+        more = (*registered.writes, *wrap_writes, node.still_open(mounted.mount))
         try:
             await node.opened.commit(node.prefix_of(mounted.mount), plan.writes, more)
         except Conflict:

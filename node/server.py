@@ -9,7 +9,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,9 +21,10 @@ from cluster.errors import ClusterError
 from cluster.folder import open_folder
 from cluster.raft_settings import RaftSettings
 from cluster.raft_store import RaftStore
-from node import dev, logs
+from node import dev, logs, recovery_api
 from node.banner import banner
 from node.cli.server_options import ServerOptions
+from node.config.addresses import HostPort
 from node.config.listeners import Listener
 from node.config.load import load
 from node.config.model import Config
@@ -32,11 +33,15 @@ from node.core import Core, NodeIdentity
 from node.dispatch import RateGate, dispatch
 from node.edge import Edge
 from node.errors import ConfigError, NodeError
-from node.listener_tls import server_context
+from node.listener_tls import ask_at_terminal, listener_tls
+from node.recovery_mode import RecoveryNode
 from node.registration.catalogues import catalogue_of
 from node.registration.registry import keep_told
+from node.reload import Listening, own_headers, reload
+from node.response_headers import ListenerHeaders
 from node.retry_join import retry_join
 from node.seal.registry import seal_from_stanza
+from node.seal_upkeep import watch_seal
 from node.sources import SystemSources
 from node.status import KNOWN
 from node.storage import AutopilotPeriods, InmemStorage, RaftStorage, Storage, split_address
@@ -104,31 +109,43 @@ async def _serve(config: Config, options: ServerOptions) -> int:
         ),
         node_engine=node_engines,
         on_failed=lambda reason: failed(f"the storage failed, stopping: {reason}"),
+        old_seal=seal_from_stanza(config.old_seal, os.environ, sources.random) if config.old_seal else None,
     )
     if core.seal.is_auto:
         core.after_restore = partial(unseal_by_itself, core)
-    catalogue = catalogue_of(config, core.identity, os.environ)
-    edges: list[Edge] = []
+    recovery = RecoveryNode(core) if options.recovery else None
+    catalogue = None if recovery is not None else catalogue_of(config, core.identity, os.environ)
+    listening: list[Listening] = []
     has_pid_file = False
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, core.reopen_audit_files)
+    loop.add_signal_handler(signal.SIGHUP, reload, core, options, os.environ, listening)
     loop.add_signal_handler(signal.SIGUSR1, core.telemetry.dump)
     core.telemetry.start()
     try:
         for listener in config.listeners:
-            edge = Edge(listener, partial(dispatch, core, listener), RateGate(core))
-            await _listen(edge, server_context(listener))
-            edges.append(edge)
+            handle = partial(dispatch, core, listener) if recovery is None else partial(recovery_api.dispatch, recovery)
+            edge = Edge(listener, handle, RateGate(core))
+            edge.headers = ListenerHeaders(listener.custom_response_headers, own_headers(config, core))
+            tls = listener_tls(listener, ask_at_terminal)
+            await _listen(edge, None if tls is None else tls.context)
+            listening.append(Listening(edge, tls))
             core.telemetry.edges.append(edge)
         dev_lines = await dev.start(core, options) if options.dev else []
-        print(banner(config, core.identity, dev_lines), flush=True)
+        print(banner(config, core.identity, dev_lines, is_recovery=options.recovery), flush=True)
         has_pid_file = _write_pid(config)
-        background = [asyncio.create_task(unseal_by_itself(core))] if core.seal.is_auto else []
-        background.append(asyncio.create_task(retry_join(core)))
+        work: list[Coroutine[None, None, None]] = []
+        if recovery is None:
+            work += [unseal_by_itself(core), retry_join(core)]
+        if recovery is None and core.seal.is_auto:
+            # While it is sealed, whoever unseals it asks the seal anyway.
+            work.append(
+                watch_seal(core.seal, core.seal_health, sources, lambda: core.holds_keys() or not core.is_initialized)
+            )
         if catalogue is not None:
-            background.append(asyncio.create_task(keep_told(core, catalogue)))
+            work.append(keep_told(core, catalogue))
+        background = [asyncio.create_task(each) for each in work]
         for task in background:
             task.add_done_callback(ended)
         gc.collect()
@@ -137,9 +154,11 @@ async def _serve(config: Config, options: ServerOptions) -> int:
         await stop.wait()
         for task in background:
             task.cancel()
-        await asyncio.wait(background)  # a catalogue is told that the node goes before it goes
+        await asyncio.gather(*background, return_exceptions=True)  # a catalogue is told that the node goes, first
     finally:
-        await _stop(core, edges, has_failed=bool(failures))
+        if recovery is not None:
+            recovery.close()
+        await _stop(core, [one.edge for one in listening], has_failed=bool(failures))
         if has_pid_file:  # and not that of the server whose port this one wanted
             Path(config.pid_file).unlink(missing_ok=True)
     if failures:
@@ -153,7 +172,7 @@ async def _listen(edge: Edge, tls: ssl.SSLContext | None) -> None:
         await edge.start(tls)
     except OSError as error:
         at = edge.listener.address
-        reason = os.strerror(error.errno) if error.errno else error
+        reason = error.strerror or error
         raise ConfigError(
             f"cannot listen on {at}: {reason}. Is another process using it? "
             "Change the listener's address or stop that process"
@@ -171,8 +190,7 @@ async def _stop(core: Core, edges: Sequence[Edge], *, has_failed: bool) -> None:
             async with asyncio.timeout(3):
                 await storage.raft.transfer_leadership()
     core.telemetry.stop()
-    for edge in edges:
-        await edge.stop()
+    await asyncio.gather(*(edge.stop() for edge in edges))
     await core.seal_now()
     storage.close()
 
@@ -187,7 +205,7 @@ def _storage(config: Config) -> tuple[Storage, str]:
     if stanza.performance_multiplier:
         settings = replace(settings, performance_multiplier=stanza.performance_multiplier)
     host, port = split_address(config.cluster_addr)
-    bind = next(listener for listener in config.listeners if not listener.is_unix).cluster_host_port
+    bind = next((each.cluster_host_port for each in config.listeners if not each.is_unix), HostPort(host, port))
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     raft = RaftStore(folder, settings)
     periods = AutopilotPeriods(

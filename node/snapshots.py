@@ -12,7 +12,7 @@ import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from cluster.disk import open_private
 from cluster.errors import NoLeader, SnapshotDamaged, SnapshotRefused
@@ -33,7 +33,7 @@ from node.seal_state import (
     open_under_root_key,
     seal_under_root_key,
 )
-from node.snapshot_archive import Unpacked, pack, sums_of, unpack
+from node.snapshot_archive import Unpacked, create, pack, sums_of, unpack
 from node.sources import new_uuid
 from node.storage import RaftStorage
 from node.upload import Upload
@@ -49,12 +49,24 @@ _NEEDED: Final = (SEAL_CONFIG_KEY, ROOT_KEY_KEY, KEYRING_KEY, AUTHORITY_KEY)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Spooled:
-    """state.bin on disk, already without a name: it is gone with the last descriptor."""
+    """state.bin on disk, already without a name: it is gone with the file object, at the latest."""
 
-    descriptor: int
+    file: BinaryIO
     size: int
     digest: str
     meta: Meta
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A snapshot of the store, which is packed while `chunks` are read, in a thread. `close` it in any case."""
+
+    chunks: Iterator[bytes]
+    _file: BinaryIO
+
+    def close(self) -> None:
+        """Give up its room on the disk."""
+        self._file.close()
 
 
 class Snapshots:
@@ -77,6 +89,15 @@ class Snapshots:
         """
         if self._saving.locked():
             raise SnapshotRefused("another snapshot is being taken; try again once it is done")
+        return _in_thread(await self.take())
+
+    async def take(self) -> Taken:
+        """Write the store as of now to disk, after whoever is at it.
+
+        Raises:
+            SnapshotRefused: No room on the disk.
+            NoLeader: This node may no longer lead.
+        """
         async with self._saving:
             root_key = self._root_key()
             try:
@@ -91,23 +112,24 @@ class Snapshots:
             meta = self._meta(spooled)
             sums = sums_of(meta, spooled.digest)
             sealed = seal_under_root_key(root_key, SUMS_PURPOSE, sums, sources.random)
-            chunks = _packed(spooled, meta, sums, sealed, sources.now_ms() // 1000)
         except BaseException:
-            os.close(spooled.descriptor)
+            spooled.file.close()
             raise
         logger.info("a snapshot of index %d is being saved (%d bytes)", spooled.meta.index, spooled.size)
-        return _in_thread(chunks)
+        spooled.file.seek(0)
+        chunks = pack(meta, spooled.file, spooled.size, sums, sealed, sources.now_ms() // 1000)
+        return Taken(chunks, spooled.file)
 
     def _spool(self, reader: SnapshotReader) -> _Spooled:
         path = self._folder / f"save-{new_uuid(self._core.sources)}"
-        descriptor = open_private(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        file = create(path)
         path.unlink()
         try:
-            size, digest = _write(descriptor, iter(reader), self._folder)
+            size, digest = _write(file.fileno(), iter(reader), self._folder)
         except BaseException:
-            os.close(descriptor)
+            file.close()
             raise
-        return _Spooled(descriptor=descriptor, size=size, digest=digest, meta=reader.meta)
+        return _Spooled(file=file, size=size, digest=digest, meta=reader.meta)
 
     def _meta(self, spooled: _Spooled) -> bytes:
         at = spooled.meta
@@ -270,17 +292,11 @@ def _write_all(descriptor: int, data: bytearray) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _packed(spooled: _Spooled, meta: bytes, sums: bytes, sealed: bytes, now_s: int) -> Iterator[bytes]:
-    with os.fdopen(spooled.descriptor, "rb") as file:
-        file.seek(0)
-        yield from pack(meta, file, spooled.size, sums, sealed, now_s)
-
-
-async def _in_thread(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def _in_thread(taken: Taken) -> AsyncIterator[bytes]:
     """The chunks, each made in a thread, so that packing holds up nothing."""
     try:
-        while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+        while (chunk := await asyncio.to_thread(next, taken.chunks, None)) is not None:
             if chunk:
                 yield chunk
     finally:
-        chunks.close()  # type: ignore[attr-defined]  # a generator: it gives the descriptor back
+        taken.close()

@@ -74,7 +74,7 @@ class Unsealed:
         self.opened = OpenedStore(store, barrier, meters)
         self.policies = Policies(self.opened, store)
         self.activity = Activity(self.opened, sources, self._forget_known)
-        self.audit = Broker(self.opened, store, sources, _own_folders(config))
+        self.audit = Broker(self.opened, store, sources, own_folders(config))
         self.quotas = Quotas(self.opened, store, sources, self._folded)
         self._node_engine = node_engine
         self._router: Router | None = None
@@ -232,10 +232,23 @@ class Unsealed:
 
         Disabling a mount takes back what it made outside, so nothing may be made beside it.
         """
-        table = self.opened.get(AUTH_KEY if mount.is_auth else MOUNTS_KEY)
-        if table is None or not any(row.uuid == mount.uuid for row in decode_mounts(table.value)):
+        check, _ = self._row(mount)
+        return check
+
+    def still_open(self, mount: Mount) -> Check:
+        """As `still_mounted`, and NoRoute when the mount is closed: what it issues now would escape its end or move."""
+        check, row = self._row(mount)
+        if row.closed or row.path != mount.path:
             raise NoRoute(mount.path)
-        return Check(table.key, table.index)
+        return check
+
+    def _row(self, mount: Mount) -> tuple[Check, Mount]:
+        table = self.opened.get(AUTH_KEY if mount.is_auth else MOUNTS_KEY)
+        rows = decode_mounts(table.value) if table is not None else ()
+        row = next((row for row in rows if row.uuid == mount.uuid), None)
+        if table is None or row is None:
+            raise NoRoute(mount.path)
+        return Check(table.key, table.index), row
 
     def release(self) -> None:
         """Close what the mounts hold open outside: from now on another node acts there."""
@@ -409,7 +422,7 @@ class Unsealed:
             self._router = None
 
 
-def _own_folders(config: Config) -> list[Path]:
+def own_folders(config: Config) -> list[Path]:
     """Where the server keeps its own files: no audit device may write there (CVE-2025-6000)."""
     folders = (getattr(config.storage, "path", ""), config.plugin_directory)
     return [Path(folder) for folder in folders if folder]

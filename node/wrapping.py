@@ -17,12 +17,19 @@ from engines.common.json_values import encode_json
 from engines.common.plan import Put, Write
 from engines.common.timestamp import rfc3339
 from node.policy.names import RESPONSE_WRAPPING_NAME
+from node.request import Request
 from node.tokens.model import SeenToken, TokenSpec
 from node.tokens.token_store import TokenStore, is_alive
 from node.view import OpenedStore
 
 RESPONSE: Final = "response"
+_OWN: Final = frozenset(("sys/wrapping/unwrap", "sys/wrapping/rewrap"))
 NOT_VALID: Final = "wrapping token is not valid or does not exist"
+
+
+def unwraps_own_token(request: Request) -> bool:
+    """Whether the token that sends the request is the one to be unwrapped."""
+    return request.path in _OWN and request.body.get("token") in (None, "", request.token)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 
@@ -13,6 +14,14 @@ class Closable(Protocol):
 
     async def close(self) -> None:
         """Let go of it. Never raises; what is in use ends with its use."""
+
+
+@dataclass(slots=True)
+class _Turns:
+    """Who works on something, and how many want to, whoever does included."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    wanted: int = 0
 
 
 class Held:
@@ -25,7 +34,7 @@ class Held:
     def __init__(self, owner: str) -> None:
         self.owner = owner
         self._kept: dict[str, tuple[int, Closable]] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._turns: dict[str, _Turns] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
@@ -62,8 +71,15 @@ class Held:
     @contextlib.asynccontextmanager
     async def alone(self, name: str) -> AsyncIterator[None]:
         """Hold the only right to work on something of this name in this process."""
-        async with self._locks.setdefault(name, asyncio.Lock()):
-            yield
+        turns = self._turns.setdefault(name, _Turns())
+        turns.wanted += 1
+        try:
+            async with turns.lock:
+                yield
+        finally:
+            turns.wanted -= 1
+            if not turns.wanted:
+                del self._turns[name]
 
     async def close(self) -> None:
         """Close everything; what is put from now on is closed at once."""

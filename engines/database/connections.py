@@ -10,6 +10,7 @@ from engines.common.errors import InvalidRequest, NotFound
 from engines.database import store
 from engines.database.interface import Database
 from engines.database.model import Config
+from engines.database.noted import open_noted
 from engines.database.plugins import plugin_of
 
 DATABASE: Final = "database/"  # before the name of a connection, among what the mount holds
@@ -35,7 +36,7 @@ def opened(name: str, config: store.Stored[Config], ctx: Context) -> Database:
     """The database of a configuration as of its version, opened if need be."""
     found: Database | None = ctx.out.held.get(DATABASE + name, config.index)
     if found is None:
-        found = plugin_of(config.record.plugin_name).open(config.record.settings)
+        found = open_noted(plugin_of(config.record.plugin_name), config.record.settings, ctx.out.note_call)
         ctx.out.held.put(DATABASE + name, config.index, found)
     return found
 
@@ -45,9 +46,9 @@ async def database_of(name: str, ctx: Context) -> Database:
     return opened(name, await require_config(name, ctx), ctx)
 
 
-async def verified(config: Config) -> None:
+async def verified(config: Config, ctx: Context) -> None:
     """Log in once with this configuration. Raises what the database says."""
-    database = plugin_of(config.plugin_name).open(config.settings)
+    database = open_noted(plugin_of(config.plugin_name), config.settings, ctx.out.note_call)
     try:
         await database.verify()
     finally:

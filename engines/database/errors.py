@@ -7,5 +7,9 @@ class DatabaseRefused(OutsideFailed):
     """The database understood and said no: nothing of what was asked has happened, or it was rolled back."""
 
 
+class Collided(DatabaseRefused):
+    """Another transaction changed the same thing at the same time; trying again helps."""
+
+
 class DatabaseUnreachable(OutsideFailed):
     """No answer: what was asked may have happened."""

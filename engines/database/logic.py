@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Final
 
 from engines.common.errors import InvalidRequest
@@ -32,17 +31,6 @@ def require_allowed(config: Config, role: str) -> None:
         if re.fullmatch(pattern, role):
             return
     raise InvalidRequest(f'"{role}" is not an allowed role')
-
-
-def require_password_type(given: str | None) -> None:
-    """Raise InvalidRequest for a kind of credential that these databases do not have."""
-    if given not in (None, "", "password"):
-        raise InvalidRequest(f"unsupported credential_type {given!r}: only password is supported here")
-
-
-def password_policy_of(config: Config, credential_config: Mapping[str, str]) -> str:
-    """The role's password policy, or else the connection's."""
-    return credential_config.get("password_policy") or config.password_policy
 
 
 def lifetime_s(role: Role, mount_default_s: int, mount_max_s: int) -> int:

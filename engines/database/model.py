@@ -57,9 +57,15 @@ class ConfigWrite:
     tls_certificate: str | None = body_param(Kind.STRING, "PostgreSQL: the client's certificate (PEM).")
     private_key: str | None = body_param(Kind.STRING, "PostgreSQL: the client's private key (PEM).", secret=True)
     tls_certificate_key: str | None = body_param(
-        Kind.STRING, "MySQL: the client's certificate and private key (PEM).", secret=True
+        Kind.STRING, "MySQL, MongoDB: the client's certificate and private key (PEM).", secret=True
     )
     tls_skip_verify: bool | None = body_param(Kind.BOOL, "MySQL: trust any certificate. For tests only.")
+    host: str | None = body_param(Kind.STRING, "Redis: the host.")
+    port: int | None = body_param(Kind.INT, "Redis: the port.")
+    tls: bool | None = body_param(Kind.BOOL, "Redis: speak TLS.")
+    insecure_tls: bool | None = body_param(Kind.BOOL, "Redis: trust any certificate. For tests only.")
+    ca_cert: str | None = body_param(Kind.STRING, "Redis: certificates (PEM) that the server's must come from.")
+    write_concern: str | None = body_param(Kind.STRING, "MongoDB: a JSON object with w or wmode, wtimeout and j.")
     # Decoding takes null for absent and drops nothing: a plugin picks its own settings.
     body: Mapping[str, object] = whole_body("Settings of the plugin.")
 
@@ -76,8 +82,10 @@ class RoleWrite:
     renew_statements: object = body_param(Kind.ANY, "How a user is let in for longer." + _STATEMENTS)
     default_ttl: int | None = body_param(Kind.DURATION, "Lifetime of a user; 0 takes the mount's.")
     max_ttl: int | None = body_param(Kind.DURATION, "Longest lifetime with renewals; 0 takes the mount's.")
-    credential_type: str | None = body_param(Kind.STRING, "password.")
-    credential_config: Mapping[str, str] | None = body_param(Kind.STRING_MAP, "password_policy of this role.")
+    credential_type: str | None = body_param(Kind.STRING, "password, or rsa_private_key.")
+    credential_config: Mapping[str, str] | None = body_param(
+        Kind.STRING_MAP, "password_policy of this role; of a key key_bits (2048, 3072, 4096) and format (pkcs8)."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +101,10 @@ class StaticRoleWrite:
         Kind.DURATION, "How long after its scheduled time a rotation may begin, at least 1 h; 0 is any time."
     )
     rotation_statements: object = body_param(Kind.ANY, "How the password is set." + _STATEMENTS)
-    credential_type: str | None = body_param(Kind.STRING, "password.")
-    credential_config: Mapping[str, str] | None = body_param(Kind.STRING_MAP, "password_policy of this role.")
+    credential_type: str | None = body_param(Kind.STRING, "password, or rsa_private_key.")
+    credential_config: Mapping[str, str] | None = body_param(
+        Kind.STRING_MAP, "password_policy of this role; of a key key_bits (2048, 3072, 4096) and format (pkcs8)."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,20 +130,26 @@ class Role:
     renewal: tuple[str, ...] = ()
     default_ttl_s: int = 0
     max_ttl_s: int = 0
+    credential_type: str = "password"
     credential_config: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaticRole:
-    """A user of the database whose password is rotated, by period or schedule. `due_at_ms`: when it is next."""
+    """A user of the database whose password is rotated, by period or schedule. `due_at_ms`: when it is next.
+
+    `password` is the private key, of a role of that type, and `public_key` its other half.
+    """
 
     db_name: str
     username: str
     password: str = field(default="", repr=False)
+    public_key: str = ""
     period_s: int = 0
     schedule: str = ""
     window_s: int = 0
     rotation: tuple[str, ...] = ()
+    credential_type: str = "password"
     credential_config: Mapping[str, str] = field(default_factory=dict)
     rotated_at_ms: int = 0
     due_at_ms: int = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -12,6 +11,7 @@ from engines.common.frame import Operation, Route, RouteTable
 from engines.common.plan import Answer, Delete, Plan, Write
 from engines.common.timestamp import rfc3339
 from engines.database import connection_url, connections, logic, rotation, store, users
+from engines.database.credential import PASSWORD, require_place, require_type
 from engines.database.errors import DatabaseRefused, DatabaseUnreachable
 from engines.database.model import (
     Config,
@@ -25,7 +25,7 @@ from engines.database.model import (
     StaticRoleWrite,
 )
 from engines.database.plugins import plugin_of
-from engines.database.statements import given_statements
+from engines.database.statements import given_statements, unwrapped
 from engines.database.username import parse_template
 
 
@@ -75,7 +75,7 @@ async def _write_config(request: ConfigWrite, ctx: Context) -> Plan:
     config = _changed_config(request, None if found is None else found.record)
     if request.verify_connection:
         try:
-            await connections.verified(config)
+            await connections.verified(config, ctx)
         except (DatabaseRefused, DatabaseUnreachable) as error:
             raise InvalidRequest(f"error creating database object: error verifying connection: {error}") from None
     else:
@@ -160,7 +160,7 @@ async def _read_role(request: Named, ctx: Context) -> Plan:
         Answer(
             data={
                 "creation_statements": list(role.creation),
-                **_credential(role.credential_config),
+                **_credential(role),
                 "db_name": role.db_name,
                 "default_ttl": role.default_ttl_s,
                 "max_ttl": role.max_ttl_s,
@@ -172,13 +172,13 @@ async def _read_role(request: Named, ctx: Context) -> Plan:
     )
 
 
-def _credential(config: Mapping[str, str]) -> dict[str, object]:
-    return {"credential_type": "password", **({"credential_config": dict(config)} if config else {})}
+def _credential(role: Role | StaticRole) -> dict[str, object]:
+    config = {"credential_config": dict(role.credential_config)} if role.credential_config else {}
+    return {"credential_type": role.credential_type, **config}
 
 
 async def _write_role(request: RoleWrite, ctx: Context) -> Plan:
     name = logic.require_name(request.name)
-    logic.require_password_type(request.credential_type)
     found = await store.read(Role, store.ROLES + name, ctx.view)
     role = Role(db_name="") if found is None else found.record
     given = {
@@ -189,6 +189,7 @@ async def _write_role(request: RoleWrite, ctx: Context) -> Plan:
         "renewal": request.renew_statements,
         "default_ttl_s": request.default_ttl,
         "max_ttl_s": request.max_ttl,
+        "credential_type": request.credential_type or None,
         "credential_config": request.credential_config,
     }
     statements = ("creation", "revocation", "rollback", "renewal")
@@ -201,6 +202,9 @@ async def _write_role(request: RoleWrite, ctx: Context) -> Plan:
     if not role.db_name:
         raise InvalidRequest("empty database name attribute")
     logic.require_lifetimes(role)
+    kind = require_type(role.credential_type, role.credential_config)
+    if unwrapped(role.creation):
+        require_place(kind, role.creation, "creation_statements")
     return Plan(writes=(store.put(store.ROLES + name, role, 0 if found is None else found.index),))
 
 
@@ -234,7 +238,7 @@ async def _read_static_role(request: Named, ctx: Context) -> Plan:
     return Plan(
         Answer(
             data={
-                **_credential(role.credential_config),
+                **_credential(role),
                 "db_name": role.db_name,
                 "last_vault_rotation": rfc3339(role.rotated_at_ms),
                 **_clockwork(role),
@@ -248,7 +252,6 @@ async def _read_static_role(request: Named, ctx: Context) -> Plan:
 async def _write_static_role(request: StaticRoleWrite, ctx: Context) -> Plan:
     """A new role is rotated at once, so that its password is known; a change keeps the password."""
     name = logic.require_name(request.name)
-    logic.require_password_type(request.credential_type)
     found = await store.read(StaticRole, store.STATIC_ROLES + name, ctx.view)
     role = _changed_static_role(request, None if found is None else found.record)
     config = await connections.require_config(role.db_name, ctx)
@@ -278,10 +281,16 @@ def _changed_static_role(request: StaticRoleWrite, old: StaticRole | None) -> St
         rotation=role.rotation
         if request.rotation_statements is None
         else given_statements(request.rotation_statements),
+        credential_type=request.credential_type or role.credential_type,
         credential_config=role.credential_config if request.credential_config is None else request.credential_config,
     )
     if not role.db_name:
         raise InvalidRequest("empty database name attribute")
+    if old is not None and role.credential_type != old.credential_type:
+        raise InvalidRequest("cannot update credential_type of a static account")
+    kind = require_type(role.credential_type, role.credential_config)
+    if kind != PASSWORD or unwrapped(role.rotation):
+        require_place(kind, role.rotation, "rotation_statements")
     if not role.username:
         raise InvalidRequest("username is a required field to create a static account")
     logic.require_rotation(role)
@@ -311,7 +320,7 @@ async def _read_static_creds(request: Named, ctx: Context) -> Plan:
         Answer(
             data={
                 "last_vault_rotation": rfc3339(role.rotated_at_ms),
-                "password": role.password,
+                role.credential_type: role.password,
                 **_clockwork(role),
                 "ttl": max(0, -(-(role.due_at_ms - ctx.sources.now_ms()) // 1000)),
                 "username": role.username,

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from engines.common.errors import InvalidRequest
-from engines.database.errors import DatabaseUnreachable
+from engines.database.errors import Collided, DatabaseUnreachable
+from engines.database.turns import Turns
 
 OPERATION_S_MAX: Final = 10.0  # waiting for a session, logging in and the statements together
 _OPEN_DEFAULT: Final = 4  # the documented default of max_open_connections
 _OPEN_MAX: Final = 1024
+_ALONE_S: Final = 30.0  # for which work goes one at a time after a collision: what collided once does so again
 _IDLE_S_MAX: Final = 60.0  # then a session is closed that nobody needed: a node that leads long is not to hold them all
 
 
@@ -72,14 +74,19 @@ class Pool(Generic[S]):
     def __init__(self, connect: Callable[[], Awaitable[S]], limits: PoolLimits) -> None:
         self._connect = connect
         self._limits = limits
-        self._turns = asyncio.Semaphore(limits.open_max)
+        self._turns = Turns(limits.open_max)
         self._idle: list[_Idle[S]] = []
         self._is_closed = False
         self._closing: set[asyncio.Task[None]] = set()
         self._reaper: asyncio.TimerHandle | None = None
 
+    @property
+    def width(self) -> int:
+        """How many sessions may be at work at once now."""
+        return self._turns.width
+
     async def run(self, work: Callable[[S], Coroutine[Any, Any, T]]) -> T:
-        """Do the work on a session of its own.
+        """Do the work on a session of its own; again, and alone, where it collided with another's.
 
         Drivers take their time to give up what they are cancelled in (they ask the server first), and a server that
         hangs makes that for ever. So work is never cancelled: when time is over, its connection is cut under it.
@@ -88,6 +95,17 @@ class Pool(Generic[S]):
             DatabaseUnreachable: The time was over. Besides this, what `connect` and the work raise.
         """
         deadline_s = _now_s() + OPERATION_S_MAX
+        while True:
+            try:
+                return await self._in_turn(work, deadline_s)
+            except Collided:
+                # Were the others let go on beside it, work that collided once could do so until its time is over: each
+                # time it waits for the winner's commit, and the next one has begun meanwhile.
+                self._turns.narrow(_ALONE_S)
+                if _now_s() >= deadline_s:
+                    raise
+
+    async def _in_turn(self, work: Callable[[S], Coroutine[Any, Any, T]], deadline_s: float) -> T:
         try:
             async with asyncio.timeout_at(deadline_s):
                 await self._turns.acquire()

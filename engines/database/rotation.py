@@ -16,8 +16,10 @@ from engines.common.errors import InvalidRequest
 from engines.common.plan import Delete
 from engines.database import connections, logic, store
 from engines.database.connection_url import has_username, text_of
+from engines.database.credential import Credential, new_credential
 from engines.database.errors import DatabaseRefused, DatabaseUnreachable
 from engines.database.model import Config, RootRotation, Rotation, StaticRole
+from engines.database.plugins import plugin_of
 from engines.database.users import ACT_MS_MAX
 
 _BATCH: Final = 64  # static roles rotated in one round
@@ -36,8 +38,16 @@ async def rotate(name: str, role: StaticRole, ctx: Context) -> None:
         was = await store.read(StaticRole, store.STATIC_ROLES + name, ctx.view)
         config = await connections.require_config(role.db_name, ctx)
         now_ms = ctx.sources.now_ms()
-        password = ctx.out.new_password(logic.password_policy_of(config.record, role.credential_config))
-        changed = replace(role, password=password, rotated_at_ms=now_ms, due_at_ms=logic.next_rotation_ms(role, now_ms))
+        if role.credential_type not in plugin_of(config.record.plugin_name).credential_types:
+            raise InvalidRequest(f"{config.record.plugin_name} has no credential_type {role.credential_type}")
+        new = await new_credential(role.credential_type, role.credential_config, config.record.password_policy, ctx)
+        changed = replace(
+            role,
+            password=new.secret,
+            public_key=new.public_key,
+            rotated_at_ms=now_ms,
+            due_at_ms=logic.next_rotation_ms(role, now_ms),
+        )
         key = store.ROTATIONS + name
         begun = Rotation(owner=ctx.out.held.owner, begun_at_ms=now_ms, role=store.encode(changed))
         index = await ctx.out.commit((store.put(key, begun),))
@@ -52,7 +62,8 @@ async def rotate(name: str, role: StaticRole, ctx: Context) -> None:
 
 async def _apply(role: StaticRole, ctx: Context) -> None:
     database = await connections.database_of(role.db_name, ctx)
-    await database.set_password(role.username, role.password, role.rotation)
+    credential = Credential(type=role.credential_type, secret=role.password, public_key=role.public_key)
+    await database.set_credential(role.username, credential, role.rotation)
 
 
 async def due(ctx: Context) -> list[tuple[str, Coroutine[Any, Any, None]]]:
@@ -137,7 +148,7 @@ async def rotate_root(name: str, ctx: Context) -> None:
         index = await ctx.out.commit((store.put(key, begun, 0),))
         database = connections.opened(name, config, ctx)
         try:
-            await database.set_password(username, password, config.record.root_rotation)
+            await database.set_credential(username, Credential(secret=password), config.record.root_rotation)
         except Exception as error:
             is_refused = isinstance(error, DatabaseRefused | InvalidRequest)
             left = Delete(key, index) if is_refused else store.put(key, replace(begun, is_unknown=True), index)
@@ -163,9 +174,9 @@ async def _settle_root(name: str, found: store.Stored[RootRotation], ctx: Contex
         return
     changed = connections.with_password(config.record, found.record.password)
     try:
-        await connections.verified(changed)
+        await connections.verified(changed, ctx)
     except (DatabaseRefused, DatabaseUnreachable):
-        await connections.verified(config.record)
+        await connections.verified(config.record, ctx)
         if found.record.old_seen_at_ms:
             await ctx.out.commit((Delete(found.key, found.index),))
         else:

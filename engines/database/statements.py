@@ -107,6 +107,11 @@ def rendered(statements: Sequence[str], values: Mapping[str, str], dialect: Dial
     return tuple(found)
 
 
+def placeholders(statements: Sequence[str]) -> frozenset[str]:
+    """The names between {{ and }}, wherever they stand."""
+    return frozenset(hole[1] for text in unwrapped(statements) for hole in _HOLE.finditer(text))
+
+
 def quoted(value: str, quote: str, *, has_backslash: bool = False) -> str:
     """The value between quotes, as an identifier or a string. Raises InvalidRequest for a NUL."""
     return quote + _escaped(value, quote, has_backslash=has_backslash) + quote

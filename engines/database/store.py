@@ -14,7 +14,7 @@ its default.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final, Generic, TypeVar
 
 import msgpack
@@ -47,7 +47,8 @@ class Stored(Generic[R]):
 
 def encode(record: Record) -> bytes:
     """The stored bytes of a record."""
-    return _FORMAT + bytes(msgpack.packb(asdict(record)))
+    # No asdict: it copies what is in the fields as well, at ten times the cost.
+    return _FORMAT + bytes(msgpack.packb({field.name: getattr(record, field.name) for field in fields(record)}))
 
 
 def decode(kind: type[R], value: bytes) -> R:

@@ -91,6 +91,13 @@ async def _end(found: store.Stored[Intent], ctx: Context) -> None:
     Condemned first: the request that began it, should it still be alive somewhere, can then commit no lease. Where that
     is possible at all the intent stays until it is not any more, and the user is dropped once again at its end.
     """
+    async with ctx.out.held.alone(found.key):
+        now = await store.read(Intent, found.key, ctx.view)
+        if now is not None:
+            await _end_alone(now, ctx)
+
+
+async def _end_alone(found: store.Stored[Intent], ctx: Context) -> None:
     intent, index = found.record, found.index
     if not intent.is_condemned:
         settled_at_ms = intent.begun_at_ms + ACT_MS_MAX
@@ -107,9 +114,10 @@ async def _end(found: store.Stored[Intent], ctx: Context) -> None:
 async def close(ctx: Context) -> None:
     """Before the mount goes: drop every user that was begun, whoever began it. Raises what a database says."""
     async for key in ctx.view.keys(store.INTENTS):
-        found = await store.read(Intent, key, ctx.view)
-        if found is None or await ctx.view.get(store.CONFIGS + found.record.db_name) is None:
-            continue  # without its configuration nobody can reach the database any more
-        settled = replace(found.record, is_condemned=True, settled_at_ms=0)
-        index = await ctx.out.commit((store.put(key, settled, found.index),))
-        await _end(store.Stored(key, settled, index), ctx)
+        async with ctx.out.held.alone(key):
+            found = await store.read(Intent, key, ctx.view)
+            if found is None or await ctx.view.get(store.CONFIGS + found.record.db_name) is None:
+                continue  # without its configuration nobody can reach the database any more
+            settled = replace(found.record, is_condemned=True, settled_at_ms=0)
+            index = await ctx.out.commit((store.put(key, settled, found.index),))
+            await _end_alone(store.Stored(key, settled, index), ctx)

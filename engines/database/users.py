@@ -10,6 +10,7 @@ from engines.common.context import Context
 from engines.common.errors import InvalidRequest
 from engines.common.plan import Answer, Delete, LeaseGrant, Plan
 from engines.database import connections, logic, store
+from engines.database.credential import new_credential
 from engines.database.errors import DatabaseUnreachable
 from engines.database.interface import Database, NewUser
 from engines.database.model import Intent, LeasedUser, Named, Role
@@ -33,14 +34,17 @@ async def create(request: Named, ctx: Context) -> Plan:
     plugin = plugin_of(config.record.plugin_name)
     if not unwrapped(role.creation) and not plugin.default_creation:
         raise InvalidRequest("empty creation statements")
+    if role.credential_type not in plugin.credential_types:
+        raise InvalidRequest(f"{config.record.plugin_name} has no credential_type {role.credential_type}")
     database = connections.opened(role.db_name, config, ctx)
     template = parse_template(str(config.record.settings.get("username_template") or plugin.username_template))
     names = {"DisplayName": ctx.caller.display_name, "RoleName": request.name}
     now_ms = ctx.sources.now_ms()
     lifetime_s = logic.lifetime_s(role, ctx.mount.default_ttl_s, ctx.mount.max_ttl_s)
+    credential = await new_credential(role.credential_type, role.credential_config, config.record.password_policy, ctx)
     user = NewUser(
         username=template.render(names, ctx.sources),
-        password=ctx.out.new_password(logic.password_policy_of(config.record, role.credential_config)),
+        credential=credential,
         expire_at_ms=now_ms + lifetime_s * 1000 + logic.EXPIRY_GRACE_MS,
         creation=role.creation,
         rollback=role.rollback,
@@ -54,7 +58,7 @@ async def create(request: Named, ctx: Context) -> Plan:
     leased = LeasedUser(role=request.name, db_name=role.db_name, username=user.username, revocation=role.revocation)
     return Plan(
         Answer(
-            data={"password": user.password, "username": user.username},
+            data={credential.type: credential.secret, "username": user.username},
             lease=LeaseGrant(ttl_s=lifetime_s, max_ttl_s=role.max_ttl_s, internal=store.encode(leased)),
         ),
         # Naming the index: an intent that somebody has condemned meanwhile never becomes a lease.
@@ -101,11 +105,12 @@ class Undo:
 
     async def __call__(self) -> None:
         """Never raises."""
-        await self.begun.condemn(is_settled=True)
-        try:
-            await self.database.drop_user(self.begun.intent.username, self.begun.intent.revocation)
-        except Exception as error:
-            _logger.warning("a user without a lease is left to its intent: %s", type(error).__name__)
+        async with self.begun.ctx.out.held.alone(self.begun.key):
+            await self.begun.condemn(is_settled=True)
+            try:
+                await self.database.drop_user(self.begun.intent.username, self.begun.intent.revocation)
+            except Exception as error:
+                _logger.warning("a user without a lease is left to its intent: %s", type(error).__name__)
 
 
 async def _begin(user: NewUser, role: Role, ctx: Context) -> _Begun:

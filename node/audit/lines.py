@@ -16,6 +16,7 @@ from engines.common.json_values import decode_json, encode_json, has_long_number
 from engines.common.timestamp import rfc3339
 from node.audit.options import LineOptions
 from node.audit.redact import Redactor
+from node.certificates import serial_number
 from node.identify import Identified
 from node.mounts import Mount
 from node.request import Request
@@ -88,6 +89,8 @@ class Formatter:
         members["remote_address"] = request.client_address
         if request.client_port:
             members["remote_port"] = request.client_port
+        if request.client_certificate:
+            members["client_certificate_serial_number"] = serial_number(request.client_certificate)
         if request.wrap_ttl_s:
             members["wrap_ttl"] = request.wrap_ttl_s
         if headers:

@@ -10,7 +10,7 @@ from engines.common.frame import Operation
 from node.audit.broker import Broker, Device
 from node.audit.channel import Record
 from node.audit.lines import Exchange, Head
-from node.errors import AuditFailed
+from node.errors import AuditFailed, NotAWrappingToken
 from node.identify import Identified
 from node.mounts import Mount, Router
 from node.policy.names import ROOT_NAME
@@ -93,18 +93,24 @@ class Trail:
                 # Nobody can wait for this record: the request has run out of time, or the node stops.
                 self._send_response(Response(500), "the request was cut off")
             return
-        text = str(error) if isinstance(error, KNOWN) else "internal error"
-        if self._exchange is None:
-            self._exchange = self._refused_exchange(is_allowed=not isinstance(error, PermissionDenied))
-            if not await self._send_request(self._exchange, text).wait():
-                self._broker.meters.audit_request_failure.value += 1
-                raise AuditFailed(_REQUEST_FAILED)
+        await self.request_refused(error)
+        text = _text_of(error)
+        assert self._exchange is not None
         response = of_error(error) if isinstance(error, KNOWN) else refusal(500, text)
         done = await self._send_response(response, text).wait()
         if not done and not isinstance(error, ClusterError):
             # The cluster's own errors tell nothing that is stored here, and are what makes the node ask elsewhere.
             self._broker.meters.audit_response_failure.value += 1
             raise AuditFailed(_RESPONSE_FAILED)
+
+    async def request_refused(self, error: BaseException) -> None:
+        """Record a request that is to be refused, unless it is recorded already."""
+        if self._exchange is not None:
+            return
+        self._exchange = self._refused_exchange(is_allowed=not isinstance(error, (PermissionDenied, NotAWrappingToken)))
+        if not await self._send_request(self._exchange, _text_of(error)).wait():
+            self._broker.meters.audit_request_failure.value += 1
+            raise AuditFailed(_REQUEST_FAILED)
 
     def _refused_exchange(self, *, is_allowed: bool) -> Exchange:
         """What is known of a request that was refused before it was recorded."""
@@ -143,3 +149,8 @@ class Trail:
             self._heads = [device.formatter.head(exchange, headers) for device in devices]
             self._devices = devices
         return devices
+
+
+def _text_of(error: BaseException) -> str:
+    """What a record says of an error; one that is not known may quote a secret."""
+    return str(error) if isinstance(error, KNOWN) else "internal error"

@@ -131,6 +131,10 @@ class Call:
     @cached_property
     def client(self) -> "Client":
         """The HTTP client that flags and environment describe."""
+        return self.another_client()
+
+    def another_client(self) -> "Client":
+        """A client of the same kind, for another thread."""
         from node.cli.client import Client
         from node.cli.settings import client_settings
 

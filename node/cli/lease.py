@@ -40,6 +40,10 @@ def _revoke(call: Call) -> None:
         if force:
             call.printer.note("Warning! Force-removing leases can leave credentials behind that still work!")
             call.client.write(f"sys/leases/revoke-force/{lease}", {})
+        elif by_prefix and sync:
+            from node.cli.lease_progress import revoke_prefix
+
+            revoke_prefix(call.client, call.another_client(), lease, call.around.stderr)
         elif by_prefix:
             call.client.write(f"sys/leases/revoke-prefix/{lease}", {"sync": sync})
         else:

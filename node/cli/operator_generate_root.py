@@ -25,8 +25,9 @@ def _generate_root(call: Call) -> None:
     elif call.flags.given("decode"):
         call.printer.value(_decoded(call))
     elif call.flags.switch("cancel"):
+        nonce = call.flags.text("nonce")
         with doing("Error canceling root token generation"):
-            call.client.plain("DELETE", f"{base}/attempt")
+            call.client.plain("DELETE", f"{base}/attempt", {"nonce": nonce} if nonce else None)
         call.printer.line("Success! Root token generation canceled (if it was started)")
     elif call.flags.switch("status"):
         with doing("Error getting root generation status"):

@@ -17,6 +17,7 @@ def _init(call: Call) -> int:
     with doing("Error initializing"):
         auto_unseal = bool(call.client.plain("GET", "sys/seal-status", dry=False).get("recovery_seal"))
         answer = call.client.plain("PUT", "sys/init", _request(call, auto_unseal))
+    call.printer.warnings(answer.get("warnings") or ())
     if call.printer.is_table:
         call.printer.line("\n".join(_lines(answer, _split(call, auto_unseal))))
     else:

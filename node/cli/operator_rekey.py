@@ -65,13 +65,15 @@ def _cancel(call: Call, base: str) -> None:
 def _give(call: Call, base: str) -> None:
     with doing("Error getting rekey status"):
         status = call.client.plain("GET", _phase(call, base, "init"))
-    if not status.get("started"):
+    # With the nonce it may be the last share again, of a rekey whose answer got lost: the server knows.
+    if not status.get("started") and not call.flags.given("nonce"):
         raise CliError("No rekey is in progress. Start a rekey operation with -init.")
-    key, nonce = key_and_nonce(call, status, "Rekey", "Unseal Key")
+    is_recovery = call.flags.text("target") == "recovery"
+    key, nonce = key_and_nonce(call, status, "Rekey", "Recovery Key" if is_recovery else "Unseal Key")
     with doing("Error posting unseal key"):
         answer = call.client.plain("PUT", _phase(call, base, "update"), {"key": key, "nonce": nonce})
     if not answer.get("complete"):
-        _show_status(call, answer if "started" in answer else {**status, **answer})
+        _show_status(call, answer)
     elif call.flags.switch("verify"):
         call.printer.line("Success! Rekey verified: the new key shares are in use")
     else:
@@ -107,11 +109,13 @@ def _show_status(call: Call, status: Data) -> None:
     ]
     if status.get("started"):
         rows += [
-            ("Rekey Progress", f"{status.get('progress', 0)}/{status.get('required', status.get('t', 0))}"),
+            ("Rekey Progress", f"{status.get('progress', 0)}/{status.get('required', 0)}"),
             ("New Shares", status.get("n")),
             ("New Threshold", status.get("t")),
             ("Verification Required", status.get("verification_required") is True),
         ]
+        if "required" not in status:  # the answer of a verification
+            rows[2:] = [*rows[3:5], ("Verification Progress", f"{status.get('progress', 0)}/{status.get('t', 0)}")]
         if status.get("verification_nonce"):
             rows.append(("Verification Nonce", status["verification_nonce"]))
     if status.get("pgp_fingerprints"):
@@ -120,6 +124,7 @@ def _show_status(call: Call, status: Data) -> None:
 
 
 def _show_keys(call: Call, answer: Data) -> None:
+    call.printer.warnings(answer.get("warnings") or ())
     if not call.printer.is_table:
         call.printer.encoded(answer)
         return
@@ -130,7 +135,9 @@ def _show_keys(call: Call, answer: Data) -> None:
         else:
             call.printer.line(f"Key {number}: {key}")
     call.printer.line(f"\nOperation nonce: {answer.get('nonce', '')}\n")
-    if answer.get("verification_required"):
+    if not answer.get("keys"):
+        call.printer.line("The root key was replaced. The seal of this cluster needs no key shares for it.")
+    elif answer.get("verification_required"):
         call.printer.line(
             "The old key shares stay in use until the new ones have been verified. Give the new shares with\n"
             f"-verify -nonce={answer.get('verification_nonce', '')}"

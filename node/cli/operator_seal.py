@@ -79,7 +79,7 @@ UNSEAL: Final = Command(
     run=_unseal,
     flags=(
         flags.switch("reset", "Drop the shares that were given so far."),
-        flags.switch("migrate", "The share belongs to a seal that is being migrated."),
+        flags.switch("migrate", "Change over to the seal of the node's configuration; given with every share."),
     ),
 )
 SEAL: Final = Command(name="seal", summary="Seal the server: its keys leave memory.", run=_seal, formats=False)

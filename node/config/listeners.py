@@ -1,10 +1,12 @@
 """The `listener` blocks."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from engines.common.hcl import Body, HclError, Item, ListValue, Literal, Value, blocks_of
+from node.cipher_suites import openssl_ciphers, unknown_suites
 from node.config.addresses import HostPort, host_port, split_host_port
 from node.config.bind import Stanza, nested, setting
 from node.config.read import Network, Wrong, choice, duration, file_mode, flag, networks, text, texts, whole
@@ -12,6 +14,8 @@ from node.config.read import Network, Wrong, choice, duration, file_mode, flag, 
 REQUEST_BYTES_MAX: Final = 33_554_432
 _TLS_VERSIONS: Final = ("tls10", "tls11", "tls12", "tls13")
 _PROXY_BEHAVIOURS: Final = ("", "use_always", "allow_authorized", "deny_unauthorized")
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # a token of RFC 9110
+_OWN_HEADERS: Final = frozenset(("content-length", "content-type", "transfer-encoding", "connection", "date", "server"))
 _DECODERS: Final = frozenset(("BASE64", "DER", "URL"))
 
 
@@ -24,6 +28,20 @@ def _decoders(value: Value) -> tuple[str, ...]:
     if not _DECODERS.issuperset(names):
         raise Wrong("expected any of BASE64, DER, URL")
     return names
+
+
+def _cipher_suites(value: Value) -> tuple[str, ...]:
+    names = texts(value)
+    if unknown_suites(names):
+        raise Wrong("expected names of cipher suites such as TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384")
+    return names
+
+
+def _header_name(value: Value) -> str:
+    name = text(value)
+    if name and not _HEADER_NAME.fullmatch(name):
+        raise Wrong("expected the name of a header")
+    return name
 
 
 def _response_headers(value: Value) -> "tuple[ResponseHeaders, ...]":
@@ -43,8 +61,10 @@ def _headers_of(item: Item) -> "ResponseHeaders":
     except HclError as error:
         raise Wrong(error.reason) from None
     headers = {each.name: _header_values(each.value) for body in bodies for each in body.items}
-    if any(name.lower().startswith("x-vault-") for name in headers):
-        raise Wrong("names that begin with X-Vault- belong to the server")
+    if any(name.lower().startswith("x-vault-") or name.lower() in _OWN_HEADERS for name in headers):
+        raise Wrong("names that begin with X-Vault-, and those that frame an answer, belong to the server")
+    if not all(map(_HEADER_NAME.fullmatch, headers)):
+        raise Wrong("expected header names such as X-Name")
     return ResponseHeaders(status, headers)
 
 
@@ -62,6 +82,10 @@ class ResponseHeaders:
 
     status: str
     headers: Mapping[str, tuple[str, ...]]
+
+    def sets(self, name: str) -> bool:
+        """Whether the header of this name is among them, in any spelling."""
+        return name.lower() in {own.lower() for own in self.headers}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +134,7 @@ class Listener(Stanza):
     tls_key_file: str = setting("", text)
     tls_min_version: str = setting("tls12", choice(*_TLS_VERSIONS))
     tls_max_version: str = setting("tls13", choice(*_TLS_VERSIONS))
-    tls_cipher_suites: tuple[str, ...] = setting((), texts)
+    tls_cipher_suites: tuple[str, ...] = setting((), _cipher_suites)
     tls_require_and_verify_client_cert: bool = setting(False, flag)
     tls_client_ca_file: str = setting("", text)
     tls_disable_client_certs: bool = setting(False, flag)
@@ -119,7 +143,7 @@ class Listener(Stanza):
     x_forwarded_for_hop_skips: int = setting(0, whole(0, 1000))
     x_forwarded_for_reject_not_authorized: bool = setting(True, flag)
     x_forwarded_for_reject_not_present: bool = setting(True, flag)
-    x_forwarded_for_client_cert_header: str = setting("", text)
+    x_forwarded_for_client_cert_header: str = setting("", _header_name)
     x_forwarded_for_client_cert_header_decoders: tuple[str, ...] = setting((), _decoders)
     proxy_protocol_behavior: str = setting("", choice(*_PROXY_BEHAVIOURS))
     proxy_protocol_authorized_addrs: tuple[Network, ...] = setting((), networks)
@@ -155,6 +179,11 @@ class Listener(Stanza):
         return split_host_port(self.cluster_address, 8201) if self.cluster_address else HostPort(own.host, own.port + 1)
 
     @property
+    def redacts(self) -> bool:
+        """Whether anything is left out of answers that need no token."""
+        return self.redact_addresses or self.redact_cluster_name or self.redact_version
+
+    @property
     def in_flight_requests_are_public(self) -> bool:
         """Whether in-flight requests may be read without a token: either documented spelling."""
         return (
@@ -176,6 +205,8 @@ class Listener(Stanza):
             yield "tls_min_version", "is above tls_max_version"
         if self.tls_require_and_verify_client_cert and self.tls_disable_client_certs:
             yield "tls_disable_client_certs", "excludes tls_require_and_verify_client_cert"
+        if self.tls_min_version != "tls13" and self.tls_cipher_suites and not openssl_ciphers(self.tls_cipher_suites):
+            yield "tls_cipher_suites", "names no suite of TLS 1.2, so set tls_min_version to tls13"
         if self.proxy_protocol_behavior not in ("", "use_always") and not self.proxy_protocol_authorized_addrs:
             yield "proxy_protocol_authorized_addrs", "required for this proxy_protocol_behavior"
 

@@ -58,6 +58,7 @@ def load(paths: Sequence[Path], env: Mapping[str, str], *, dev: bool = False) ->
         user_lockouts=lockouts,
         service_registration=registration,
         warnings=(),
+        keys_in_files=frozenset(each.item.name for each in plain),
     )
     duration_s = config.default_max_request_duration_s
     timed = (replace(each, request_duration_s_max=each.request_duration_s_max or duration_s) for each in listeners)
@@ -132,10 +133,13 @@ def _seals(found: Sequence[Found], scope: Scope) -> tuple[SealStanza, ...]:
     active = [stanza for stanza in stanzas if not stanza.disabled]
     if len(active) > 1:
         raise active[1].error("", "only one seal may be in use: set disabled on the one that is to be replaced")
+    disabled = [stanza for stanza in stanzas if stanza.disabled]
+    if len(disabled) > 1:
+        raise disabled[1].error("", "only one seal may be disabled: a migration comes from one seal")
     if type_of_env and [stanza.type for stanza in active] != [type_of_env]:
         if active:
             scope.warnings.append(f"{active[0].place}: seal: {variable} names another type, this block is not used")
-        stanzas = [stanza for stanza in stanzas if stanza.disabled]
+        stanzas = disabled
         stanzas.append(bind_seal(type_of_env, (), Place(f"environment variable {variable}", 0), scope))
     return tuple(stanzas)
 

@@ -18,8 +18,8 @@ _LEVELS = ("trace", "debug", "info", "notice", "warn", "error")
 class Config(Stanza):
     """Everything that the files and the environment say. Secret values are kept out of its repr.
 
-    Invariant: `storage` and at least one listener are there, at most one seal is not disabled, and with raft storage
-    `cluster_addr` is set.
+    Invariant: `storage` and at least one listener are there, at most one seal is in use and at most one disabled, and
+    with raft storage `cluster_addr` is set.
     """
 
     IGNORED = frozenset(
@@ -42,6 +42,7 @@ class Config(Stanza):
     user_lockouts: tuple[UserLockout, ...]
     service_registration: ServiceRegistration | None
     warnings: tuple[str, ...]
+    keys_in_files: frozenset[str] = frozenset()  # what the files say themselves, at the top level
 
     telemetry: Telemetry = nested(Telemetry)  # noqa: RUF009  a field, as setting() is
     cluster_name: str = setting("", text)
@@ -82,6 +83,11 @@ class Config(Stanza):
     def seal(self) -> SealStanza:
         """The seal in use; shamir when no block says another."""
         return next((seal for seal in self.seals if not seal.disabled), SealStanza(type="shamir"))
+
+    @property
+    def old_seal(self) -> SealStanza | None:
+        """The seal that a migration comes from: the one that is disabled."""
+        return next((seal for seal in self.seals if seal.disabled), None)
 
     def lockout_of(self, method: str) -> UserLockout:
         """The lockout settings of a login method."""

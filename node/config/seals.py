@@ -111,6 +111,8 @@ def bind_seal(type_: str, items: Sequence[Found], place: Place, scope: Scope) ->
         if known is not None and name not in known:
             scope.warn(found, "unknown setting, ignored")
     for name, variables in (known or {}).items():
+        if disabled and name in settings:
+            continue  # the environment is that of the seal in use; the old one may be of the same type
         for variable in variables:
             if value_of_env := env_of(scope.env, variable)[1]:
                 settings[name] = value_of_env

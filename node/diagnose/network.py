@@ -18,7 +18,7 @@ from node.config.storage import RaftStorage
 from node.core import NodeIdentity
 from node.diagnose.report import Finding, failure, group, ok, skipped, warning
 from node.errors import ConfigError
-from node.listener_tls import server_context
+from node.listener_tls import ask_at_terminal, listener_tls
 from node.registration.catalogues import catalogue_of
 from node.storage import split_address
 
@@ -65,7 +65,7 @@ def check_listener_tls(listener: Listener) -> Finding:
     if listener.tls_disable:
         return warning(name, f"TLS is disabled on {at}.", "Only loopback, or a proxy in front, makes that safe.")
     try:
-        server_context(listener)
+        listener_tls(listener, ask_at_terminal)
         certificates = x509.load_pem_x509_certificates(Path(listener.tls_cert_file).read_bytes())
     except ConfigError as error:
         return failure(name, str(error))

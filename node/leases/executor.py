@@ -4,14 +4,17 @@ The intent is committed first: the lease is marked (no renewal passes from then 
 one is put into the time index. A crash at any moment after that leaves a lease that is tried again, and a lease is
 forgotten only after its engine said yes, or an operator forced it. Engines are asked at least once, so revoking what is
 gone already must succeed there.
+
+One lease has one revocation at a time on this node: the sweeper and an unmount that meet on a lease would else ask its
+engine twice at once, and the two would stand in each other's way there.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from cluster.errors import ClusterError, Conflict
 from engines.common.context import Sources
@@ -23,9 +26,12 @@ from node.leases.timeline import LEASE, due_key
 from node.telemetry.meters import NodeMeters
 
 ATTEMPTS_MAX: Final = 6  # after which a lease is irrevocable, until an operator revokes it anew
-_ACT_S_MAX: Final = 10.0  # one attempt; shorter than the shortest back-off, so that two never overlap
+# One attempt: longer than an engine's own bound of 10 s, whose error says more, and shorter than the shortest back-off,
+# so that two attempts never overlap.
+_ACT_S_MAX: Final = 12.0
 _BACKOFF_MS: Final = 20_000  # before the second attempt, then twice as long each time: 10 minutes in all
-_AT_ONCE: Final = 8  # requests to an engine from one batch: a hung engine takes up nobody else's
+_AT_ONCE: Final = 32  # requests to an engine from one batch; databases gather them, and bound their own connections
+_LOOK_S: Final = 0.05  # between two looks whether a task is still at a lease: it may be at many, and let go of one
 _ERROR_CHARS_MAX: Final = 512  # what is stored of an engine's refusal
 
 
@@ -52,22 +58,56 @@ class Executor:
         self._sources = sources
         self._commit = commit
         self._revoke_in_engine = revoke_in_engine
+        self._at_work: dict[str, asyncio.Task[Any]] = {}
+
+    def is_free(self, lease_id: str) -> bool:
+        """Whether no task of this node is at revoking this lease."""
+        task = self._at_work.get(lease_id)
+        return task is None or task.done()  # a task that was cancelled before it began has released nothing
+
+    async def until_free(self, lease_ids: Sequence[str]) -> None:
+        """Wait until the tasks that are at these leases have ended with them, for whatever outcome."""
+        while tasks := {self._at_work[lease_id] for lease_id in lease_ids if not self.is_free(lease_id)}:
+            await asyncio.wait(tasks, timeout=_LOOK_S)
+
+    def hand_over(self, claimed: Sequence[SeenLease], task: asyncio.Task[Any]) -> None:
+        """Let another task act for what the current one has claimed."""
+        for seen in claimed:
+            self._at_work[seen.lease.lease_id] = task
 
     async def revoke(self, leases: Sequence[SeenLease]) -> list[Failure]:
-        """Claim and act: the failures, each of which is tried again later."""
+        """Claim and act: the failures, each of which is tried again later. Leases that are not free are left out."""
         return await self.act(await self.claim(leases))
 
     async def claim(self, leases: Sequence[SeenLease]) -> list[SeenLease]:
-        """Commit the intent for these leases; those that changed since they were read are left out."""
+        """Commit the intent for these leases; those that are not free, or changed since they were read, are left out.
+
+        The current task is then at them, until it acts or hands them over.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        free = [seen for seen in leases if self.is_free(seen.lease.lease_id)]
+        for seen in free:
+            self._at_work[seen.lease.lease_id] = task
         now_ms = self._sources.now_ms()
-        jitter = self._sources.random(len(leases)) if leases else b""
-        intents = [self._intent(seen.lease, now_ms, jitter[i]) for i, seen in enumerate(leases)]
+        jitter = self._sources.random(len(free)) if free else b""
+        intents = [self._intent(seen.lease, now_ms, jitter[i]) for i, seen in enumerate(free)]
         sets = [
             store.stored(intent, intent.due_at_ms, seen.index, seen.lease.due_at_ms)
-            for seen, intent in zip(leases, intents, strict=True)
+            for seen, intent in zip(free, intents, strict=True)
         ]
-        indexes = await self._commit_each(sets)
-        return [SeenLease(intent, at) for intent, at in zip(intents, indexes, strict=True) if at is not None]
+        claimed: list[SeenLease] = []
+        try:
+            indexes = await self._commit_each(sets)
+            claimed = [SeenLease(intent, at) for intent, at in zip(intents, indexes, strict=True) if at is not None]
+        finally:
+            held = {seen.lease.lease_id for seen in claimed}
+            self._release(seen.lease.lease_id for seen in free if seen.lease.lease_id not in held)
+        return claimed
+
+    def _release(self, lease_ids: Iterable[str]) -> None:
+        for lease_id in lease_ids:
+            self._at_work.pop(lease_id, None)
 
     @staticmethod
     def _intent(lease: Lease, now_ms: int, jitter: int) -> Lease:
@@ -81,7 +121,13 @@ class Executor:
         )
 
     async def act(self, claimed: Sequence[SeenLease]) -> list[Failure]:
-        """Ask the engines, then commit what came of it."""
+        """Ask the engines, then commit what came of it. The leases are free again afterwards."""
+        try:
+            return await self._act(claimed)
+        finally:
+            self._release(seen.lease.lease_id for seen in claimed)
+
+    async def _act(self, claimed: Sequence[SeenLease]) -> list[Failure]:
         turns = asyncio.Semaphore(_AT_ONCE)
         errors = await asyncio.gather(*(self._ask(seen.lease, turns) for seen in claimed))
         sets: list[tuple[Write, ...]] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
 from engines.common.context import Sources, View
@@ -61,6 +61,7 @@ class LeaseManager:
         self._ttls_of = ttls_of
         self._revoker = revoker
         self._renew_in_engine = renew_in_engine
+        self._running: set[str] = set()
 
     # Granting
 
@@ -202,10 +203,23 @@ class LeaseManager:
             if not is_sync:
                 self.work.set()
                 return
-            # Again for as long as it is there: the sweeper may have claimed it first, and this must not return before
-            # it.
-            while (seen := await read_lease(self.view, lease_id)) is not None:
-                _raise_first(await self.executor.revoke([seen]))
+            _raise_first(await self._see_off([lease_id]))
+
+    async def _see_off(self, lease_ids: Sequence[str]) -> list[Failure]:
+        """Revoke queued leases; returns once each is gone, or its engine has refused.
+
+        A lease that the sweeper is at, or that changes meanwhile, is looked at again: it must not be taken for gone.
+        """
+        failures: list[Failure] = []
+        pending = list(lease_ids)
+        while pending:
+            await self.executor.until_free(pending)
+            there = [seen for lease_id in pending if (seen := await read_lease(self.view, lease_id)) is not None]
+            refused = await self.executor.revoke(there)
+            failures += refused
+            done = {failure.lease_id for failure in refused}
+            pending = [seen.lease.lease_id for seen in there if seen.lease.lease_id not in done]
+        return failures
 
     async def revoke_prefix(self, prefix: str, *, is_forced: bool = False, is_sync: bool = False) -> None:
         """Revoke what was issued so far below a path, leases and tokens; a lone lease id is its own prefix.
@@ -229,6 +243,17 @@ class LeaseManager:
 
     async def run_prefix_task(self, task: str, *, is_sync: bool = False) -> list[Failure]:
         """Work one task of `revoke_prefix` off. Doing it twice, or from its start after a crash, does no harm."""
+        self._running.add(task)
+        try:
+            return await self._run_prefix_task(task, is_sync=is_sync)
+        finally:
+            self._running.discard(task)
+
+    def is_running(self, task: str) -> bool:
+        """Whether a request of this node is at this task: it need not be done a second time beside it."""
+        return task in self._running
+
+    async def _run_prefix_task(self, task: str, *, is_sync: bool) -> list[Failure]:
         seen = await self.view.get(task)
         if seen is None:
             return []
@@ -238,8 +263,7 @@ class LeaseManager:
             ids = [one.lease.lease_id for one in batch]
             await queue_leases(ids, self.view, self.sources, self._commit, is_forced=is_forced)
             if is_sync:
-                queued = [found for lease_id in ids if (found := await read_lease(self.view, lease_id)) is not None]
-                failures += await self.executor.revoke(queued)
+                failures += await self._see_off(ids)
         await self._revoke_tokens_below(prefix, cutoff_ms)
         await self._commit([Delete(task)])
         self.work.set()

@@ -42,7 +42,8 @@ class Sweeper:
     def __init__(self, manager: LeaseManager, revoker: Revoker, commit: Commit) -> None:
         self._manager = manager
         self._view = manager.view
-        self._sources = manager.sources
+        # The time by which it ends things; what the node does its duties by may be more careful than a clock.
+        self.now_ms: Callable[[], int] = manager.sources.now_ms
         self._revoker = revoker
         self._commit = commit
         self._loop: asyncio.Task[None] | None = None
@@ -86,7 +87,7 @@ class Sweeper:
     async def _idle(self) -> None:
         self._manager.work.clear()
         due_ms = await first_due_ms(self._view)
-        wait_s = _IDLE_S if due_ms is None else max(0.001, (due_ms - self._sources.now_ms()) / 1000)
+        wait_s = _IDLE_S if due_ms is None else max(0.001, (due_ms - self.now_ms()) / 1000)
         try:
             async with asyncio.timeout(min(_IDLE_S, wait_s)):
                 await self._manager.work.wait()
@@ -97,7 +98,7 @@ class Sweeper:
         """One batch: how much there was to do. Engines are asked in tasks of their own; see `settle`."""
         begun = await self._begin_prefix_task()
         after = self._after
-        batch = await due_by(self._view, self._sources.now_ms(), _BATCH, after)
+        batch = await due_by(self._view, self.now_ms(), _BATCH, after)
         self._go_on_behind(batch)
         self._count(batch)
         await self._guarded([due for due in batch if due.kind != LEASE], self._revoker.end_due)
@@ -105,7 +106,7 @@ class Sweeper:
         return len(batch) + begun + bool(after)
 
     def _count(self, batch: Sequence[Due]) -> None:
-        meters, now_ms = self._manager.meters, self._sources.now_ms()
+        meters, now_ms = self._manager.meters, self.now_ms()
         meters.lease_expiration.value += len(batch)
         for due in batch:
             meters.lease_in_queue.add((now_ms - due.at_ms) / 1000)
@@ -122,10 +123,12 @@ class Sweeper:
         """Begin the oldest prefix revocation, beside the sweeps: it may take long, and must not delay them."""
         if _PREFIXES in self._groups:
             return 0
-        tasks = await self._view.list(store.PREFIX_TASKS, limit=1)
-        for task in tasks:
-            self._begin(_PREFIXES, self._run_prefix_task(store.PREFIX_TASKS + task))
-        return len(tasks)
+        for name in await self._view.list(store.PREFIX_TASKS, limit=_BATCH):
+            task = store.PREFIX_TASKS + name
+            if not self._manager.is_running(task):
+                self._begin(_PREFIXES, self._run_prefix_task(task))
+                return 1
+        return 0
 
     async def _run_prefix_task(self, task: str) -> None:
         try:
@@ -153,7 +156,7 @@ class Sweeper:
                 return
             due = batch[0]
             _log.error("an ended entry cannot be read", kind=due.kind, error=type(error).__name__)
-            await self._commit([Delete(due.key), due_put(self._sources.now_ms() + _DAMAGED_MS, due.kind, due.name)])
+            await self._commit([Delete(due.key), due_put(self.now_ms() + _DAMAGED_MS, due.kind, due.name)])
 
     async def _end_leases(self, batch: Sequence[Due]) -> None:
         writes: list[Write] = []
@@ -165,7 +168,7 @@ class Sweeper:
             elif seen.lease.due_at_ms != due.at_ms:
                 writes += (Check(store.lease_key(due.name), seen.index), Delete(due.key))
             elif not await self._has_room(seen.lease.mount_uuid):
-                later_ms = self._sources.now_ms() + _POSTPONED_MS
+                later_ms = self.now_ms() + _POSTPONED_MS
                 later = replace(seen.lease, due_at_ms=later_ms)
                 writes += store.stored(later, later_ms, seen.index, due.at_ms)
             else:
@@ -177,7 +180,9 @@ class Sweeper:
                 return  # one of them changed: the next sweep sees how things are
         for mount_uuid, leases in by_mount.items():
             claimed = await self._manager.executor.claim(leases)
-            self._begin(mount_uuid, self._act(claimed))
+            if claimed:
+                task = self._begin(mount_uuid, self._act(claimed))
+                self._manager.executor.hand_over(claimed, task)
 
     async def _has_room(self, mount_uuid: str) -> bool:
         """Whether a mount's engine can take another batch, after a short wait if need be.
@@ -191,7 +196,7 @@ class Sweeper:
                 self._hung.add(mount_uuid)
         return len(tasks) < _GROUPS_MAX
 
-    def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         group = self._groups.setdefault(name, set())
         group.add(task)
@@ -199,6 +204,7 @@ class Sweeper:
         meters.jobs.add(sum(map(len, self._groups.values())))
         meters.queues.of(name or "prefix").add(len(group))
         task.add_done_callback(lambda done: self._ended(name, done))
+        return task
 
     def _ended(self, name: str, task: asyncio.Task[None]) -> None:
         group = self._groups[name]

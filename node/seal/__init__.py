@@ -8,6 +8,7 @@ class Seal(Protocol):
 
     Invariant: `unwrap` gives back exactly what `wrap` was given, or raises. It never returns other bytes, and never
     puts any into an error or a log: whoever unwraps still checks that the root key opens the keyring (CVE-2018-19786).
+    What is wrapped names the key that wrapped it (`envelope.key_id_of`).
     """
 
     @property
@@ -19,7 +20,13 @@ class Seal(Protocol):
         """Whether it unwraps by itself, without key shares."""
 
     async def wrap(self, plaintext: bytes) -> bytes:
-        """The wrapped bytes, to be stored in clear. Raises SealUnavailable (try again) or SealRefused."""
+        """The wrapped bytes, to be stored in clear. Raises SealUnavailable or SealDenied (try again), SealRefused."""
 
     async def unwrap(self, blob: bytes) -> bytes:
-        """What was wrapped. Raises SealUnavailable (try again) or SealRefused, the same for every kind of damage."""
+        """What was wrapped.
+
+        Raises:
+            SealUnavailable: The seal cannot be reached.
+            SealDenied: It answers and says no, until somebody changes that there.
+            SealRefused: It was wrapped elsewhere, or is damaged; the same text for every kind of damage.
+        """

@@ -1,20 +1,26 @@
-"""From a `seal` stanza to its seal. A new seal is one file or folder here and one line in this table."""
+"""From a `seal` stanza to its seal. A new seal is one file or folder here and one line in this table.
+
+The modules are loaded when a stanza asks for them: nobody waits for the client of a cloud that is not used.
+"""
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from importlib import import_module
+from typing import Final, cast
 
 from node.barrier import Random
 from node.config.seals import SealStanza
 from node.seal import Seal
-from node.seal.shamir import ShamirSeal
-from node.seal.static import aesgcm_seal, static_seal
 
 _Build = Callable[[SealStanza, Mapping[str, str], Random], Seal]
 
-_SEALS: Final[Mapping[str, _Build]] = {
-    "aesgcm": aesgcm_seal,
-    "shamir": lambda _stanza, _env, random: ShamirSeal(random),
-    "static": static_seal,
+# Type -> module of node.seal and the function in it.
+_SEALS: Final[Mapping[str, tuple[str, str]]] = {
+    "aesgcm": ("static", "aesgcm_seal"),
+    "awskms": ("awskms", "awskms_seal"),
+    "azurekeyvault": ("azurekeyvault", "azurekeyvault_seal"),
+    "gcpckms": ("gcpckms", "gcpckms_seal"),
+    "shamir": ("shamir", "shamir_seal"),
+    "static": ("static", "static_seal"),
 }
 
 
@@ -22,14 +28,14 @@ def seal_from_stanza(stanza: SealStanza, env: Mapping[str, str], random: Random)
     """The seal that a stanza describes.
 
     Args:
-        stanza: From `Config.seal` or `Config.seals`.
+        stanza: From `Config.seal` or `Config.old_seal`.
         env: The environment, for keys given as `env://NAME`.
         random: Gives unpredictable bytes.
 
     Raises:
         ConfigError: The type is not available, or a setting is missing or wrong; with file and line.
     """
-    build = _SEALS.get(stanza.type)
-    if build is None:
+    if stanza.type not in _SEALS:
         raise stanza.error("", f"the seal {stanza.type!r} is not available here; available: {', '.join(_SEALS)}")
-    return build(stanza, env, random)
+    module, name = _SEALS[stanza.type]
+    return cast(_Build, getattr(import_module(f"node.seal.{module}"), name))(stanza, env, random)

@@ -2,10 +2,12 @@
 
 import binascii
 from base64 import b64decode
+from collections.abc import Mapping
 from typing import Final
 
 from engines.common.crypto import KEY_BYTES, Aead, equal
 from node.barrier import Random
+from node.config.seals import SealStanza
 from node.errors import InvalidShares, SealRefused
 from node.limits import SHARE_CHARS_MAX
 from node.seal import envelope
@@ -46,6 +48,11 @@ class ShamirSeal:
         if self._cipher is None:
             raise SealRefused("the seal has no key: key shares are needed")
         return self._cipher
+
+
+def shamir_seal(_stanza: SealStanza, _env: Mapping[str, str], random: Random) -> ShamirSeal:
+    """The seal of a stanza `shamir`, or of none at all."""
+    return ShamirSeal(random)
 
 
 class UnsealProgress:

@@ -18,6 +18,7 @@ from node.sources import new_uuid
 
 DEVICES_MAX: Final = 64  # every request is recorded on each of them
 HEADERS_MAX: Final = 256
+HEADERS_FOLDER: Final = "config/auditing/request-headers/"
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]{1,128}")  # a token of RFC 9110, in lower case
 
 

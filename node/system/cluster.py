@@ -47,6 +47,7 @@ class ChallengeAnswer:
     server_id: str = body_param(Kind.STRING, "Its node id.", required=True)
     cluster_addr: str = body_param(Kind.STRING, "Its cluster address.", required=True)
     answer: str = body_param(Kind.STRING, "The opened challenge, base64.", required=True, secret=True)
+    empty: bool = body_param(Kind.BOOL, "It has no log yet.", default=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,14 @@ class _Cluster:
 
     async def answer(self, request: ChallengeAnswer, ctx: Context) -> Plan:
         self._raft()
-        data = answered(self.core, self.challenge_secret, request.server_id, request.answer, request.cluster_addr)
+        data = answered(
+            self.core,
+            self.challenge_secret,
+            request.server_id,
+            request.answer,
+            request.cluster_addr,
+            empty=request.empty,
+        )
         return Plan(Answer(data=data))
 
 

@@ -3,30 +3,40 @@
 from collections.abc import Callable
 
 from engines.common.frame import Engine, RouteTable
+from node.autosnap.schedule import AutoSnapshots
 from node.core import Core
 from node.identity.binding import Bound, bind
 from node.identity.engine import identity_engine
 from node.leases.paths import lease_routes
 from node.mounts import Mount
+from node.snapshots import Snapshots
+from node.storage import RaftStorage
 from node.system import (
     audit,
     autopilot,
     cluster,
     cors,
     counters,
+    generate_root,
+    inspect,
     internal_ui,
     locked_users,
     loggers,
     monitoring,
     mounts,
     password_policies,
+    plugins,
     policies,
     quotas,
+    raw,
+    rekey,
     remount,
     rotate,
+    snapshot_auto,
     snapshots,
     state,
     tools,
+    ui_headers,
     wrapping,
 )
 from node.tokens.paths import token_engine
@@ -49,9 +59,12 @@ def node_engines(core: Core) -> Callable[[str], Engine]:
 
 
 def _system(core: Core) -> Engine:
+    taking = Snapshots(core, core.storage) if isinstance(core.storage, RaftStorage) else None
+    automatic = AutoSnapshots(core, taking) if taking is not None else None
     routes = (
         *cluster.routes(core),
-        *snapshots.routes(core),
+        *snapshots.routes(taking),
+        *snapshot_auto.routes(automatic),
         *autopilot.routes(core),
         *mounts.routes(core),
         *policies.routes(core),
@@ -59,6 +72,7 @@ def _system(core: Core) -> Engine:
         *remount.routes(core),
         *cors.routes(core),
         *password_policies.routes(),
+        *plugins.routes(),
         *internal_ui.routes(core),
         *locked_users.routes(core),
         *monitoring.routes(core),
@@ -67,6 +81,11 @@ def _system(core: Core) -> Engine:
         *state.routes(core),
         *tools.routes(),
         *rotate.routes(core),
+        *rekey.routes(core),
+        *generate_root.routes(core),
+        *ui_headers.routes(core),
+        *(raw.routes() if core.config.raw_storage_endpoint else ()),
+        *(inspect.routes(core) if core.config.introspection_endpoint else ()),
         *wrapping.routes(core),
         *audit.routes(core),
         *lease_routes(core.require_unsealed().ledger.leases),
@@ -77,8 +96,17 @@ def _system(core: Core) -> Engine:
         description="System endpoints used for control, policy and debugging.",
         help="The server's own API: mounts, policies, leases, audit, seal and cluster.",
         table=RouteTable(routes),
-        fold=policies.fold_path,
+        fold=_fold,
+        tend=None if automatic is None else automatic.tend,
     )
+
+
+def _fold(path: str) -> str:
+    """A path below sys/ in its one spelling: headers and policies have names without regard to capitals."""
+    for folder, spell in (("config/ui/headers/", ui_headers.canonical_name), (audit.HEADERS_FOLDER, str.lower)):
+        if path.startswith(folder):
+            return folder + spell(path.removeprefix(folder))
+    return policies.fold_path(path)
 
 
 def _token(core: Core) -> Engine:

@@ -6,9 +6,7 @@ from engines.common.context import Context
 from engines.common.errors import InvalidRequest
 from engines.common.frame import Operation, Route
 from engines.common.plan import Answer, Plan, StreamAnswer
-from node.core import Core
 from node.snapshots import Snapshots
-from node.storage import RaftStorage
 from node.upload import Upload
 
 
@@ -42,10 +40,9 @@ class _Handlers:
         return Plan(is_committed=True)
 
 
-def routes(core: Core) -> tuple[Route, ...]:
-    """The routes of snapshots."""
-    storage = core.storage
-    own = _Handlers(Snapshots(core, storage) if isinstance(storage, RaftStorage) else None)
+def routes(snapshots: Snapshots | None) -> tuple[Route, ...]:
+    """The routes of snapshots. There are none without Raft."""
+    own = _Handlers(snapshots)
     return (
         Route(
             pattern="storage/raft/snapshot",

@@ -51,6 +51,13 @@ class Hash:
     format: str = body_param(Kind.STRING, "base64 or hex.", default="hex")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subsystem:
+    """What to reload."""
+
+    subsystem: str = path_param("license.")
+
+
 def _written(raw: bytes, form: str) -> str:
     if form == "base64":
         return b64encode(raw).decode()
@@ -70,6 +77,12 @@ async def _random(request: Random, ctx: Context) -> Plan:
     return Plan(Answer(data={"random_bytes": _written(ctx.sources.random(size), request.format)}))
 
 
+async def _reload(request: Subsystem, ctx: Context) -> Plan:
+    if request.subsystem != "license":
+        raise InvalidRequest("only the license subsystem can be reloaded; SIGHUP reloads what the configuration says")
+    return Plan()  # there is no license here
+
+
 async def _hash(request: Hash, ctx: Context) -> Plan:
     algorithm = _ALGORITHMS.get(request.name or request.algorithm or "sha2-256")
     if algorithm is None:
@@ -81,8 +94,12 @@ async def _hash(request: Hash, ctx: Context) -> Plan:
     return Plan(Answer(data={"sum": _written(hashlib.new(algorithm, raw).digest(), request.format)}))
 
 
+async def _experiments(request: Nothing, ctx: Context) -> Plan:
+    return Plan(Answer(data={"available": [], "enabled": []}))  # those of the configuration are accepted only
+
+
 def routes() -> tuple[Route, ...]:
-    """The routes of tools."""
+    """The routes of tools, and of what is there for compatibility."""
     return (
         *(
             Route(pattern=pattern, operation=Operation.UPDATE, request=Random, handler=_random, summary="Random bytes.")
@@ -91,5 +108,20 @@ def routes() -> tuple[Route, ...]:
         *(
             Route(pattern=pattern, operation=Operation.UPDATE, request=Hash, handler=_hash, summary="Hash a value.")
             for pattern in ("tools/hash", "tools/hash/:name")
+        ),
+        Route(
+            pattern="config/reload/:subsystem",
+            operation=Operation.UPDATE,
+            request=Subsystem,
+            handler=_reload,
+            summary="Accepted for compatibility: license is the only subsystem.",
+        ),
+        Route(
+            pattern="experiments",
+            operation=Operation.READ,
+            request=Nothing,
+            handler=_experiments,
+            unauthenticated=True,
+            summary="The experiments of this node: none.",
         ),
     )

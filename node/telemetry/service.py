@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from cluster.meters import INTERVAL_TICKS, TICK_S, Family, Labels, Registry, Spread
 from cluster.raft_store import RaftStore
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from node.mounts import Mount
     from node.tokens.model import TokenEntry
 
-_AREAS_OF_THREE: Final = ("performance.primary", "performance.secondary", "dr.primary", "dr.secondary")
+AnySeal = TypeVar("AnySeal", bound=Seal)
+
+_REPLICATION: Final = ("performance.primary", "performance.secondary", "dr.primary", "dr.secondary")
 
 
 class Telemetry:
@@ -54,9 +56,10 @@ class Telemetry:
         self.usage = Usage(core, self.meters, registry)
         _CoreGauges(core, self).define(registry)
 
-    def watch_seal(self, seal: Seal) -> None:
-        """Count and time what this seal does from now on."""
+    def watch_seal(self, seal: AnySeal) -> AnySeal:
+        """The same seal, whose work is counted and timed from now on."""
         SealMeters(self.meters.registry, seal.type).watch(seal)
+        return seal
 
     # Life
 
@@ -172,7 +175,7 @@ class _CoreGauges:
         gauges("core.active", "Whether this node is active.", cluster, lambda: self._flag(self._core.is_active))
         gauges("core.unsealed", "Whether this node is unsealed.", cluster, lambda: self._flag(not self._core.is_sealed))
         gauges("core.performance_standby", "Always 0.", cluster, lambda: self._flag(False))
-        for area in _AREAS_OF_THREE:
+        for area in _REPLICATION:
             gauges(f"core.replication.{area}", "Always 0.", cluster, lambda: self._flag(False))
         gauge("core.in_flight_requests", "Requests that are being worked on.", self._in_flight)
         gauges("core.mount_table.num_entries", "Mounts.", ("type", "local"), lambda: self._mount_table()[0])

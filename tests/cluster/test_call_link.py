@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 
-from cluster.errors import EntryTooLarge, OutcomeUnknown, PeerUnreachable
+from cluster.errors import EntryTooLarge, NoLeader, OutcomeUnknown, PeerUnreachable
 from cluster.link_limits import CALL_FRAME_BYTES_MAX, LinkLimits
 from cluster.tls import issue, new_authority
 from tests.cluster.links_kit import (
@@ -242,6 +242,28 @@ async def test_a_dropped_peer_ends_its_calls() -> None:
             n1.links.set_peers({})
             with pytest.raises(OutcomeUnknown if wait_for_it else PeerUnreachable):
                 await call
+
+
+@pytest.mark.parametrize(
+    ("error", "has_trace"),
+    [(NoLeader("nobody\nleads"), False), (ValueError("it is of another shape"), False), (KeyError("a bug"), True)],
+)
+async def test_a_request_that_fails_is_told_in_a_line(
+    error: Exception, has_trace: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the peer or the cluster is the cause of is no bug of this program, and leaves no trace of the stack."""
+
+    async def answer(peer: str, payload: bytes) -> bytes:
+        raise error
+
+    async with nodes(AUTHORITY, "n1", "n2") as (n1, n2):
+        n2.links.on_call = answer
+        n1.links.set_peers({"n2": n2.address})
+        with pytest.raises(OutcomeUnknown):
+            await n1.links.call("n2", b"x", 10)
+    (record,) = [record for record in caplog.records if "passed on by node 'n1' failed" in record.getMessage()]
+    assert (record.exc_info is not None) is has_trace
+    assert "\n" not in record.getMessage()
 
 
 @pytest.mark.parametrize("message", [{"type": "reply", "call_id": 1, "payload": b""}, {"type": "failed", "call_id": 1}])

@@ -187,7 +187,7 @@ async def test_a_call_to_a_process_that_is_killed_has_an_unknown_outcome() -> No
     "stranger",
     [
         issue(new_authority("cluster-1"), "n2"),
-        issue(AUTHORITY, "n2", now=datetime.now(UTC) - timedelta(days=11 * 365)),
+        issue(AUTHORITY, "n2", until=datetime.now(UTC) - timedelta(hours=1)),
     ],
     ids=["other cluster", "expired"],
 )

@@ -126,7 +126,8 @@ def test_a_view_that_was_interrupted_is_replaced(tmp_path: Path) -> None:
 
         def interrupt(source: str, target: str, message: dict[str, object]) -> bool:
             if message["type"] == "snapshot_chunk" and not interrupted:
-                for reader in list(leader.store._state._snapshots):
+                for reader in list(leader.store._state._views):
+                    assert isinstance(reader, SnapshotReader)
                     reader.close()
                     interrupted.append(reader)
             return False

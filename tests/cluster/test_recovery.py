@@ -51,6 +51,29 @@ async def test_one_of_three(cluster: Cluster) -> None:
 
 
 @scenario
+async def test_a_member_that_is_made_to_stand_alone(cluster: Cluster) -> None:
+    """Recovery mode: before it starts it becomes the only peer, durably and with all it has; twice is the same."""
+    leader = await cluster.form(3)
+    await leader.store.commit([Put("a", b"1")])
+    await cluster.same_everywhere()
+    for node_id in ("n1", "n2", "n3"):
+        cluster.node(node_id).crash()
+    folder = open_folder(cluster.path / "n2", "n2")
+    store = RaftStore(folder, RaftSettings())
+    for _ in range(2):
+        store.stand_alone("n2:8201")
+        assert [peer.node_id for peer in store.peers()] == ["n2"]
+    store.close()
+    folder.close()
+    assert not (cluster.path / "n2" / "raft" / "peers.json").exists()
+    alone = cluster.node("n2")
+    await alone.start()
+    await cluster.until(lambda: alone.store.is_ready_leader)
+    assert alone.store.get("a") is not None
+    await alone.store.commit([Put("b", b"2")])
+
+
+@scenario
 async def test_two_of_five_and_a_change_on_its_way(cluster: Cluster) -> None:
     """The one with more of the log is elected, and a peer change that the lost nodes had begun does nothing."""
     leader = await cluster.form(5)

@@ -46,6 +46,7 @@ EXAMPLES: list[tuple[Protocol, dict[str, Any]]] = [
     ),
     (RAFT, {"type": "snapshot_ack", "term": 5, "snapshot_id": "s", "offset": 1, "ok": False}),
     (RAFT, {"type": "not_a_member", "term": 5}),
+    (RAFT, {"type": "log_lost", "term": 5, "acked_index": 7}),
     (CALLS, {"type": "call", "call_id": 1, "payload": b"p"}),
     (CALLS, {"type": "reply", "call_id": 1, "payload": b""}),
     (CALLS, {"type": "refused", "call_id": 1}),

@@ -26,7 +26,7 @@ async def test_a_time_out_does_not_leave_the_cluster_without_the_active_nodes_ad
             patch("node.duties.RETRY_S", 0.001),
             patch.object(node.core.storage.store, "commit", fails_first),
         ):
-            task = asyncio.create_task(do_duties(unsealed, root_key, own, None))
+            task = asyncio.create_task(do_duties(unsealed, lambda: root_key, own, None, unsealed.sources.now_ms))
             async with asyncio.timeout(10):
                 while (seen := unsealed.opened.get(ACTIVE_KEY)) is None or b"me" not in seen.value:
                     await asyncio.sleep(0.001)

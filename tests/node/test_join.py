@@ -132,3 +132,29 @@ async def test_a_seal_that_does_not_open_the_root_key_is_no_join(tmp_path: Path)
         await until(lambda: names(leader) == ["n1", "n2"])  # it has the log before it has its vote
         removed = await Asked(leader).call("POST", "sys/storage/raft/remove-peer", {"server_id": "n2"})
         assert removed.status == 204
+
+
+async def test_a_member_that_lost_its_data_does_not_join_as_the_one_it_was(tmp_path: Path) -> None:
+    """An emptied folder under the node id of a member: refused with what to do, until that member is removed."""
+    async with raft_core(tmp_path / "n1", "n1") as leader, raft_core(tmp_path / "n2", "n2") as second:
+        share = await first_node(leader)
+        await begin_join(second, target_of(leader))
+        await unseal(second, share, reset=False)
+        await until(lambda: names(leader) == ["n1", "n2"])
+        async with raft_core(tmp_path / "n3", "n3") as third:
+            await begin_join(third, target_of(leader))
+            await unseal(third, share, reset=False)
+            await until(lambda: names(leader) == ["n1", "n2", "n3"])
+        async with raft_core(tmp_path / "emptied", "n3") as emptied:
+            await begin_join(emptied, target_of(leader))
+            with pytest.raises(JoinRefused, match=r"is a peer already and its data folder is empty.*remove-peer n3"):
+                await unseal(emptied, share, reset=False)
+            assert not emptied.is_initialized
+            removed = await Asked(leader).call("POST", "sys/storage/raft/remove-peer", {"server_id": "n3"})
+            assert removed.status == 204, body_of(removed)
+            await begin_join(emptied, target_of(leader))
+            await unseal(emptied, share, reset=False)
+            await until(lambda: names(leader) == ["n1", "n2", "n3"])
+            for name in ("n3", "n2"):
+                removed = await Asked(leader).call("POST", "sys/storage/raft/remove-peer", {"server_id": name})
+                assert removed.status == 204, body_of(removed)

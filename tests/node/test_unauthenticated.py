@@ -9,8 +9,10 @@ import pytest
 
 from engines import registry
 from engines.common.frame import Engine
+from node.ceremonies.open_paths import OPEN
 from node.core import Core
 from node.dispatch import dispatch
+from node.limits import CEREMONY_BODY_BYTES_MAX
 from node.local_api import LOCAL
 from node.request import WireRequest
 from tests.node.audit.kit import active_node, body_of
@@ -34,7 +36,19 @@ ROUTES: Final = {
     "system internal/ui/mounts": "shows mounts that were tuned to be shown, and no others, without a token",
     "system internal/ui/mounts/*path": "refuses everything without a token, in one text",
     "system internal/specs/openapi": "without a token an empty document",
+    "system experiments": "says that there are none",
     "system wrapping/lookup": "the wrapping token is the proof; it shows no secret",
+    # Key ceremonies: key holders often have no token, and who generates a root token has lost it. The shares are the
+    # proof. One of each kind at a time, CEREMONY_BODY_BYTES_MAX a request; what was begun with a right to it only such
+    # a one ends (CVE-2026-5807).
+    "system rekey/init": "begins, tells the progress of, and cancels what only a quorum of shares completes",
+    "system rekey/update": "the shares are the proof",
+    "system rekey/verify": "the new shares are the proof",
+    "system rekey-recovery-key/init": "as rekey/init",
+    "system rekey-recovery-key/update": "the shares are the proof",
+    "system rekey-recovery-key/verify": "the new shares are the proof",
+    "system generate-root/attempt": "as rekey/init",
+    "system generate-root/update": "the shares are the proof",
     "approle login": "is how a token is got",
     "userpass login/:username": "is how a token is got",
 }
@@ -74,6 +88,31 @@ async def test_everything_else_refuses_without_a_token() -> None:
                         answer = await node.call(method, path + query, token="", headers=headers)
                         assert answer.status == 403, (method, path, query, answer.body)
         assert node.core.storage.store.applied_index == before
+
+
+def test_the_paths_of_ceremonies_are_those_routes() -> None:
+    """What counts a token on an open path, and bounds its body, knows the same paths as the routes."""
+    assert {f"system {path.removeprefix('sys/')}" for path in OPEN} == {
+        route for route in ROUTES if route.partition(" ")[2].startswith(("rekey", "generate-root"))
+    }
+
+
+@pytest.mark.parametrize("path", sorted(OPEN))
+async def test_a_ceremony_bounds_its_body(path: str) -> None:
+    """A request that anybody may send has room for a PGP key a share, and for nothing beyond."""
+    async with active_node() as node:
+        core = node.core
+        for method in ("POST", "PUT", "DELETE"):
+            wire = WireRequest(
+                method=method,
+                path=f"/v1/{path}",
+                query="",
+                headers={},
+                body=b'{"a":"' + b"x" * CEREMONY_BODY_BYTES_MAX + b'"}',
+                client_address="",
+            )
+            answer = await dispatch(core, core.config.listeners[0], wire)
+            assert answer.status == 400 and "at most 1048576 bytes" in body_of(answer)["errors"][0]
 
 
 @pytest.mark.parametrize("path", sorted(LOCAL_ROUTES))

@@ -86,7 +86,7 @@ def call(
 
 @dataclass
 class Node:
-    """One server process and its files. `config` is the text of its configuration file."""
+    """One server process and its files. `config` is the text of its configuration file, `program` what is started."""
 
     name: str
     folder: Path
@@ -95,6 +95,8 @@ class Node:
     config: str
     process: subprocess.Popen[bytes] | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    program: tuple[str, ...] = PROGRAM
+    data_folder: Path | None = None
 
     @property
     def address(self) -> str:
@@ -103,8 +105,8 @@ class Node:
 
     @property
     def data(self) -> Path:
-        """The data folder."""
-        return self.folder / self.name
+        """The data folder: `data_folder`, or one beside the log."""
+        return self.data_folder or self.folder / self.name
 
     @property
     def log(self) -> str:
@@ -123,7 +125,7 @@ class Node:
         file.write_text(self.config)
         with (self.folder / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*PROGRAM, "server", f"-config={file}"],
+                [*self.program, "server", f"-config={file}"],
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
@@ -278,22 +280,33 @@ def single(folder: Path) -> Iterator[Cluster]:
 
 
 @contextmanager
-def cluster(folder: Path, size: int = 3) -> Iterator[Cluster]:
+def cluster(folder: Path, size: int = 3, *, prepare: Callable[[Node], None] = lambda node: None) -> Iterator[Cluster]:
     """A running cluster of auto-unsealed nodes, initialised, with KV version 2 at secret/."""
     made = make_cluster(folder, size)
+    for node in made.nodes:
+        prepare(node)
+    with initialized(made):
+        reply = made.call("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+        assert reply.status == 204, reply.body
+        yield made
+
+
+@contextmanager
+def initialized(made: Cluster) -> Iterator[Cluster]:
+    """A running, initialised cluster of these nodes, which unseal by themselves. One recovery key share."""
     try:
         for node in made.nodes:
             node.launch()
         wait_until(made[0].answers, "n1 answers")
-        init = made[0].call("PUT", "sys/init", {"recovery_shares": 1, "recovery_threshold": 1}).json
+        reply = made[0].call("PUT", "sys/init", {"recovery_shares": 1, "recovery_threshold": 1})
+        assert reply.status == 200, reply.body
+        init = reply.json
         made.root_token = init["root_token"]
         made.keys = tuple(init["recovery_keys_base64"])
-        wait_until(lambda: len(made.peers()) == size, "all nodes have joined")
+        wait_until(lambda: len(made.peers()) == len(made.nodes), "all nodes have joined")
         wait_until(
             lambda: all(n.call("GET", "sys/health").status in (200, 429) for n in made.nodes), "all are unsealed"
         )
-        reply = made.call("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
-        assert reply.status == 204, reply.body
         yield made
     finally:
         made.stop()
@@ -321,7 +334,10 @@ def dev_server(folder: Path, root_token: str = "root") -> Iterator[Node]:
             env=clean_environment(),
         )
     try:
-        wait_until(node.answers, "the dev server answers")
+        # It listens a moment before it has initialised itself.
+        wait_until(
+            lambda: node.answers() and node.call("GET", "sys/health").status == 200, "the dev server is unsealed"
+        )
         yield node
     finally:
         node.kill()

@@ -28,6 +28,7 @@ from tests.processes.cluster import (
     single,
     wait_until,
 )
+from tests.processes.small_disk import fill, small_disk
 
 pytestmark = pytest.mark.processes
 
@@ -107,6 +108,14 @@ def test_truncated_state(node: Node, keep: float) -> None:
     os.truncate(file, int(used * keep))
     error = node.refuses()
     assert str(file) in error and "damaged" in error
+
+
+def test_bit_flip_within_the_state(node: Node) -> None:
+    """A rotten page of the state is found before anything is served from it: one line with file and remedy."""
+    file = node.data / "vault.db" / "data.mdb"
+    file.write_bytes(file.read_bytes().replace(b"logical/", b"lo\x07ical/"))  # in keys, which would be gone
+    error = node.refuses()
+    assert str(file) in error and "damaged" in error and "remove-peer" in error
 
 
 def test_state_is_not_a_database(node: Node) -> None:
@@ -352,18 +361,6 @@ def test_strangers_at_the_cluster_port(shared: Cluster, tmp_path: Path) -> None:
 # -- disks
 
 
-def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
-    """A tmpfs of this size, or a skip."""
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0700", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
-        pytest.skip("mounting a small tmpfs takes root and the right to mount")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 16 MB."""
@@ -408,11 +405,9 @@ def test_full_disk_of_a_single_node(node: Node, template: tuple[Path, str], disk
     """Nothing is acknowledged that is not on disk: the node stops with one line, and with room again all is there."""
     shutil.move(node.data, disk / "n1")
     node.config = node.config.replace(f'path = "{node.data}"', f'path = "{disk / "n1"}"')
-    ballast = disk / "ballast"
     node.start()
     wait_until(lambda: node.call("GET", "sys/health").status == 200, "the node is active")
-    free = os.statvfs(disk)
-    ballast.write_bytes(b"\0" * (free.f_bavail * free.f_frsize - 1_000_000))
+    ballast = fill(disk, leave=1_000_000)
     said = len(node.log)
     written = write_until_refused(node, template[1])
     ended_with_one_error(node, said)
@@ -427,8 +422,7 @@ def test_start_on_a_full_disk(node: Node, disk: Path) -> None:
     """A node that cannot even start says so in one line."""
     shutil.move(node.data, disk / "n1")
     node.config = node.config.replace(f'path = "{node.data}"', f'path = "{disk / "n1"}"')
-    free = os.statvfs(disk)
-    (disk / "ballast").write_bytes(b"\0" * (free.f_bavail * free.f_frsize))
+    fill(disk)
     assert "space" in node.refuses()
 
 
@@ -464,8 +458,7 @@ def test_full_disk_of_the_leader(tmp_path: Path, disk: Path) -> None:
         wait_until(lambda: len(three.peers()) == 3, "all have joined")
         three.call("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
         assert three.wait_leader() is first
-        free = os.statvfs(disk)
-        (disk / "ballast").write_bytes(b"\0" * (free.f_bavail * free.f_frsize - 500_000))
+        fill(disk, leave=500_000)
         said = len(first.log)
         written = write_until_refused(first, three.root_token)
         ended_with_one_error(first, said)

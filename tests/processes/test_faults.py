@@ -3,8 +3,10 @@
 The leader is killed 6 times in a normal run; FAULT_KILLS=30 asks for as many as the issue names.
 """
 
+import http.client
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +16,14 @@ import pytest
 
 from cluster.state import State
 from tests.processes.cluster import Cluster, Node, cluster, wait_until
-from tests.processes.writers import Client, Writers, differing, require_nothing_lost, timed
+from tests.processes.writers import Client, NotSent, Writers, differing, require_nothing_lost, timed
 
 pytestmark = pytest.mark.processes
 
 KILLS = int(os.environ.get("FAULT_KILLS", "6"))
 NEW_LEADER_S = 5.0
 GRACEFUL_S = 6.0
+USES = 100_000
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +227,57 @@ def test_leader_lost_while_forwarding(three: Cluster) -> None:
         revive(leader)
     wait_whole(three)
     require_nothing_lost(three, writers)
+
+
+def test_no_read_takes_two_uses(three: Cluster) -> None:
+    """Of a use-limited token each answered read took one use, each of unknown outcome at most one (section 3)."""
+    leader, token = three.wait_leader(), three.root_token
+    standbys = [node for node in three.nodes if node is not leader]
+    assert leader.call("POST", "secret/data/uses", {"data": {"value": "x"}}, token=token).status == 200
+    limited = []
+    for _ in range(16):
+        made = leader.call("POST", "auth/token/create", {"num_uses": USES, "policies": ["root"]}, token=token)
+        limited.append(made.json["auth"]["client_token"])
+    stop = threading.Event()
+
+    def read(number: int) -> tuple[int, int]:
+        answered = unknown = 0
+        client = Client(standbys[number % 2].api_port, limited[number])
+        while not stop.is_set():
+            try:
+                status = client.call("GET", "secret/data/uses")[0]
+            except NotSent:
+                continue
+            except (OSError, http.client.HTTPException):
+                status = 500
+            answered += status == 200
+            unknown += status == 500
+            assert status in (200, 307, 500, 503), status
+        client.close()
+        return answered, unknown
+
+    with ThreadPoolExecutor(16) as pool:
+        reading = [pool.submit(read, number) for number in range(16)]
+        try:
+            wait_until(lambda: uses_left(leader, token, limited[0]) < USES - 20, "they read")
+            leader.kill()
+            wait_until(partial(another_leads, three, leader), "another node leads", NEW_LEADER_S)
+            before = uses_left(three.wait_leader(), token, limited[0])
+            wait_until(lambda: uses_left(three.wait_leader(), token, limited[0]) < before - 20, "they read again")
+        finally:
+            stop.set()
+        counted = [each.result(120) for each in reading]
+    for (answered, unknown), limited_token in zip(counted, limited, strict=True):
+        used = USES - uses_left(three.wait_leader(), token, limited_token)
+        assert answered <= used <= answered + unknown, (answered, used, unknown)
+    print(f"{sum(a for a, _ in counted)} answered, {sum(u for _, u in counted)} of unknown outcome")
+    revive(leader)
+    wait_whole(three)
+
+
+def uses_left(node: Node, token: str, limited: str) -> int:
+    """How many uses a token has left, as a node says."""
+    return int(node.call("POST", "auth/token/lookup", {"token": limited}, token=token).json["data"]["num_uses"])
 
 
 def test_step_down_under_load(three: Cluster) -> None:

@@ -1,50 +1,28 @@
 """docs/operations/lost-quorum.md, command by command, on three nodes of which two lose their disks (faults, row 29)."""
 
-import os
-import re
-import shlex
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.processes.cluster import PROGRAM, ROOT, Node, clean_environment, cluster, wait_until
+from tests.processes.cluster import Node, cluster, wait_until
+from tests.walkthrough.documented import block_of, run_block, variables_of
 
 pytestmark = pytest.mark.processes
 
-PAGE = ROOT / "docs" / "operations" / "lost-quorum.md"
-
-
-def block(name: str) -> str:
-    """A block of commands of the page, by the word behind its "sh"."""
-    found = re.search(rf"^```sh {name}\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    assert found is not None
-    return found[1]
+PAGE = "operations/lost-quorum.md"
 
 
 def run(commands: str, node: Node, token: str) -> str:
-    """Run commands of the page with the variables of a node, and the program as `strongroom`."""
-    names = re.findall(r"^(?:export )?([A-Z_]+)=", block("env"), re.MULTILINE)
+    """Run commands of the page with the variables of a node."""
     values = {
         "DATA": str(node.data),
         "NODE_ID": node.name,
         "CLUSTER_ADDRESS": f"127.0.0.1:{node.cluster_port}",
         "VAULT_ADDR": node.address,
     }
-    assert set(names) == set(values), "the page sets what its commands use"
-    program = f'strongroom() {{ {shlex.join(PROGRAM)} "$@"; }}\n'
-    environment = clean_environment() | values | {"VAULT_TOKEN": token, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        ["/bin/bash", "-euc", program + commands],
-        env={**os.environ, **environment},
-        cwd=node.folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert variables_of(PAGE) == set(values), "the page sets what its commands use"
+    return run_block(commands, values | {"VAULT_TOKEN": token}, node.folder)
 
 
 def test_two_of_three_disks_are_lost(tmp_path: Path) -> None:
@@ -61,11 +39,11 @@ def test_two_of_three_disks_are_lost(tmp_path: Path) -> None:
             node.kill()
             shutil.rmtree(node.data)
         survivor.kill()
-        run(block("write"), survivor, token)
+        run(block_of(PAGE, "write"), survivor, token)
         survivor.start()
         wait_until(lambda: three.leader() is survivor, "the survivor leads")
         assert "RECOVERY" in survivor.log
-        shown = run(block("check"), survivor, token)
+        shown = run(block_of(PAGE, "check"), survivor, token)
         assert [peer["node_id"] for peer in three.peers()] == [survivor.name]
         assert survivor.name in shown
         for number in range(30):

@@ -44,11 +44,6 @@ def is_sealed(node: Node) -> bool:
     return bool(node.call("GET", "sys/seal-status").json["sealed"])
 
 
-def is_empty(folder: Path) -> bool:
-    """Whether nothing is in a folder."""
-    return not any(folder.iterdir())
-
-
 def get(node: Node, token: str, key: str) -> object:
     reply = node.call("GET", f"secret/data/{key}", token=token)
     return reply.json["data"]["data"]["x"] if reply.status == 200 else None
@@ -227,45 +222,6 @@ def test_a_forced_restore_needs_the_keys_of_the_source(tmp_path: Path) -> None:
         put(target.wait_leader(), source.root_token, "c", 1)
     finally:
         target.stop()
-
-
-@pytest.mark.parametrize("victim_leads", [True, False])
-def test_a_node_is_killed_during_a_restore(tmp_path: Path, victim_leads: bool) -> None:
-    """Afterwards all nodes hold the old state or all the new one, whole; a confirmed restore has happened (row 30)."""
-    with cluster(tmp_path) as three:
-        token = three.root_token
-        leader = three.wait_leader()
-        put(leader, token, "which", "old")
-        for number in range(40):
-            put(leader, token, f"fill/{number}", "x" * 100_000)
-        archive = save(three)
-        put(leader, token, "which", "new")
-        victim = leader if victim_leads else next(node for node in three.nodes if node is not leader)
-        outcome: list[int] = []
-
-        def run() -> None:
-            try:
-                outcome.append(leader.call("POST", SNAPSHOT, archive, token=token).status)
-            except OSError:
-                outcome.append(0)
-
-        restoring = threading.Thread(target=run)
-        restoring.start()
-        folder = victim.data / "raft" / "snapshots"
-        wait_until(lambda: any(folder.iterdir()) or outcome, "the restore is under way", 20)
-        victim.kill()
-        restoring.join()
-        victim.start()
-        wait_until(three.leader, "a node leads")
-        wait_until(lambda: all(get(node, token, "which") for node in three.nodes), "all serve again")
-        three.wait_applied()
-        found = {get(node, token, "which") for node in three.nodes}
-        assert len(found) == 1
-        assert found == {"old"} or outcome != [204]
-        put(three.wait_leader(), token, "then", 1)
-        for node in three.nodes:
-            folder = node.data / "raft" / "snapshots"
-            wait_until(partial(is_empty, folder), "nothing is left behind")
 
 
 def test_what_is_refused_changes_nothing(tmp_path: Path) -> None:

@@ -16,11 +16,18 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="simulated time with faults, of each seed")
     parser.add_argument("--nodes", type=int, choices=(3, 5), help="without it the seed chooses")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--files", action="store_true", help="the states of the nodes are LMDB files")
     parser.add_argument("--trace", action="store_true", help="print what happens")
     chosen = parser.parse_args()
     first, _, last = chosen.seeds.partition("-")
     seeds = range(int(first), int(last or first) + 1)
-    run = partial(run_seed, seconds=chosen.seconds, nodes=chosen.nodes, on_event=print if chosen.trace else None)
+    run = partial(
+        run_seed,
+        seconds=chosen.seconds,
+        nodes=chosen.nodes,
+        on_files=chosen.files,
+        on_event=print if chosen.trace else None,
+    )
     started = time.monotonic()
     if chosen.jobs > 1:
         with multiprocessing.Pool(chosen.jobs) as pool:
@@ -46,7 +53,7 @@ def _told(reports: object, chosen: argparse.Namespace) -> list[Report]:
         if len(done) % 500 == 0:
             print(f"{len(done)} seeds, {sum(report.simulated_s for report in done):.0f} simulated seconds", flush=True)
         if report.violation:
-            nodes = f" --nodes {chosen.nodes}" if chosen.nodes else ""
+            nodes = (f" --nodes {chosen.nodes}" if chosen.nodes else "") + (" --files" if chosen.files else "")
             print(
                 f"seed {report.seed} failed: {report.violation}\n"
                 f"  again: python -m tests.cluster.simulator --seeds {report.seed} --seconds {chosen.seconds:g}{nodes}"

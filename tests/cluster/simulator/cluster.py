@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine
 from contextvars import Context
+from pathlib import Path
 from typing import Any
 from zlib import crc32
 
@@ -25,8 +26,9 @@ NO_LIFE = Context()
 class SimCluster:
     """Nodes n1, n2, ...; all chance comes from the plan's seed."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, files: Path | None = None) -> None:
         self.plan = plan
+        self.files = files  # where the nodes keep their states, if not in memory
         self.loop = SimLoop()
         self.loop.on_error = self._on_error
         self.loop.after_step = self._after_step

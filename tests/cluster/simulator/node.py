@@ -11,8 +11,10 @@ from cluster.folder import DataFolder
 from cluster.peers import Peer
 from cluster.pysyncobj_seams import is_membership
 from cluster.raft_store import RaftStore
+from cluster.state import State
 from cluster.table import Meta
 from tests.cluster.simulator.disk import MemoryDisk
+from tests.cluster.simulator.files import StateFiles
 from tests.cluster.simulator.loop import Life, SimLoop
 from tests.cluster.simulator.network import SimLinks
 from tests.cluster.simulator.parts import MemoryState, SimJournal, Vault
@@ -44,6 +46,7 @@ class SimNode:
         self.rng = random.Random(f"{cluster.plan.seed} {node_id}")
         self.disk = MemoryDisk(self.rng)
         self.vault = Vault()
+        self.files = StateFiles(cluster.files / node_id, f"{cluster.plan.seed} {node_id}") if cluster.files else None
         self.clock = SimClock(cluster.loop, self.rng.uniform(1, 1e6), self.rng.uniform(*cluster.plan.clock_rates))
         self.sync_s = (0.0, 0.0)
         self.life: Life | None = None
@@ -107,7 +110,10 @@ class SimNode:
     def _start(self, adopt: list[Peer] | None) -> None:
         cluster = self._cluster
         assert self.life is not None
-        folder = DataFolder(Path("/simulated") / self.node_id, self.node_id, -1)
+        folder = DataFolder(self.files.folder if self.files else Path("/simulated") / self.node_id, self.node_id, -1)
+        open_state: Callable[..., State] = partial(MemoryState, vault=self.vault)
+        if self.files is not None:
+            open_state = self.files.open
         store = RaftStore(
             folder,
             cluster.plan.settings,
@@ -115,7 +121,7 @@ class SimNode:
             rng=random.Random(self.rng.random()),
             disk=self.disk,
             threaded=False,
-            open_state=partial(MemoryState, vault=self.vault, disk=self.disk, flush_s=cluster.plan.flush_s),
+            open_state=partial(open_state, disk=self.disk, flush_s=cluster.plan.flush_s),
             open_journal=partial(SimJournal, sync_delay_s=self._sync_delay_s, on_entry=self._entry_added),
         )
         store.on_failed = self._failed
@@ -138,6 +144,8 @@ class SimNode:
             assert isinstance(journal, SimJournal)
             journal.die(self.rng, self.disk)
             self.kept_index = journal.durable_index
+        if self.files is not None:
+            self.files.lose_power()
         self.disk.lose_power()
         self.store_ = None
         self._cluster.network.node_died(self.node_id)
@@ -149,6 +157,8 @@ class SimNode:
         self.kept_index = 0
         self._journal = None
         self.vault.data, self.vault.meta = {}, Meta()
+        if self.files is not None:
+            self.files.wipe()
         self.left = False
 
     def spawn(self, work: Any) -> None:

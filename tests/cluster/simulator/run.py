@@ -7,6 +7,8 @@ import random
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import structlog
 
@@ -18,6 +20,10 @@ from tests.cluster.simulator.witness import Violation
 # After the faults have ended, in shortest-to-longest elections: a write is taken, and all nodes are the same.
 _WRITE_WITHIN_ELECTIONS = 12
 _EQUAL_WITHIN_ELECTIONS = 12
+
+
+# Where files cost no disk: what a power cut leaves of them is decided by the seed.
+_MEMORY = Path("/dev/shm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +46,23 @@ def run_seed(
     nodes: int | None = None,
     on_event: Callable[[str], None] | None = None,
     chosen: Plan | None = None,
+    on_files: bool = False,
 ) -> Report:
-    """Run one seed. Equal arguments give an equal report, in any process."""
+    """Run one seed. Equal arguments give an equal report, in any process.
+
+    Args:
+        on_files: The states of the nodes are LMDB files, in a folder of their own.
+    """
+    if not on_files:
+        return _run(seed, chosen or plan(seed, seconds, nodes), on_event, None)
+    with TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
+        return _run(seed, chosen or plan(seed, seconds, nodes), on_event, Path(folder))
+
+
+def _run(seed: int, chosen: Plan, on_event: Callable[[str], None] | None, files: Path | None) -> Report:
     logging.disable(logging.CRITICAL)  # what nodes log by the thousand here is what the faults make them
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    cluster = SimCluster(chosen or plan(seed, seconds, nodes))
+    cluster = SimCluster(chosen, files)
     if on_event is not None:
         cluster.on_event = on_event
     violation = ""
@@ -59,6 +77,9 @@ def run_seed(
         violation = f"{type(error).__name__}: {error}"
         cluster.on_event(traceback.format_exc())
     finally:
+        for node in cluster.nodes.values():
+            if node.files is not None:
+                node.files.lose_power()
         cluster.loop.close()
         gc.enable()
         logging.disable(logging.NOTSET)

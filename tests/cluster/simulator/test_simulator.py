@@ -50,6 +50,23 @@ def test_five_hundred_seeds() -> None:
     assert sum(report.reads for report in reports) > 5000
 
 
+def test_seeds_on_real_files() -> None:
+    """The same with the state in LMDB files, where a crash may fall into the middle of a flush of the state."""
+    _require_sound([run_seed(seed, 20.0, on_files=True) for seed in range(2000, 2006)])
+
+
+@pytest.mark.slow
+def test_many_seeds_on_real_files() -> None:
+    """The same at length."""
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        _require_sound(pool.map(partial(run_seed, seconds=20.0, on_files=True), range(2000, 2200), chunksize=10))
+
+
+def _require_sound(reports: list[Report]) -> None:
+    assert not [f"seed {report.seed}: {report.violation}" for report in reports if report.violation]
+    assert sum(report.acknowledged for report in reports) > 5 * len(reports)
+
+
 def test_clocks_beyond_the_margin_are_caught() -> None:
     """The lease rests on clocks that run at nearly one rate. Where they do not, the witness sees it break."""
     for seed in range(200):

@@ -8,7 +8,7 @@ from zlib import crc32
 from cluster.entry import decode
 from cluster.group_commit import AppliedEntry
 from cluster.outcome import Applied
-from cluster.pysyncobj_seams import Role, is_membership
+from cluster.pysyncobj_seams import Role, change_of, is_membership
 from cluster.store import Put
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class _Seen:
     role: int = 0
     commit: int = 0
     applied: int = 0
+    change: int = 0  # index of the membership change that it has appended in this step, as the leader
 
 
 @dataclass(slots=True)
@@ -90,8 +91,9 @@ class Witness:
         seen.raft_term, seen.role = term, role
         commit = raft._SyncObj__raftCommitIndex
         if commit != seen.commit:
-            self._commit_moved(node, seen.commit, commit)
+            self._commit_moved(node, seen.commit, commit, seen.change)
             seen.commit = commit
+        seen.change = 0
         applied = node.store._state._applied.index
         if applied != seen.applied:
             self._applied_moved(node, seen.applied, applied)
@@ -150,6 +152,8 @@ class Witness:
         engine = node.member._engine
         if engine.role is not Role.LEADER:
             return
+        if (seen := self.seen.get(node.life)) is not None:
+            seen.change = index
         if engine.commit_index < engine.noop_index:
             raise Violation(f"membership: {node.node_id} changes the peers before its no-op is committed")
         entries = node.store._journal._entries
@@ -157,7 +161,7 @@ class Witness:
         if any(is_membership(entry[0]) for entry in behind if entry[1] < index):
             raise Violation(f"membership: {node.node_id} changes the peers while a change is not committed")
 
-    def _commit_moved(self, node: "SimNode", before: int, now: int) -> None:
+    def _commit_moved(self, node: "SimNode", before: int, now: int, change: int) -> None:
         if now < before:
             raise Violation(f"commit index: {node.node_id} went back from {before} to {now}")
         entries = node.store._journal._entries
@@ -171,14 +175,20 @@ class Witness:
                 raise Violation(f"state machine safety: entry {index} was committed with two terms")
         self.committed_max = max(self.committed_max, now)
         if node.member._engine.role is Role.LEADER:
-            self._on_a_majority(node, now, self.committed.get(now))
+            self._on_a_majority(node, now, self.committed.get(now), change)
 
-    def _on_a_majority(self, leader: "SimNode", index: int, term: int | None) -> None:
-        """What a leader counts as committed is on the disks of a majority, whatever anybody acknowledged."""
-        engine = leader.member._engine
-        holders = [leader.node_id, *engine.others]
+    def _on_a_majority(self, leader: "SimNode", index: int, term: int | None, change: int) -> None:
+        """What a leader counts as committed is on the disks of a majority, whatever anybody acknowledged.
+
+        Of the members before `change`: in one step a leader first commits, and then appends a change of members.
+        """
+        holders = {leader.node_id, *leader.member._engine.others}
+        if change > index:
+            entries = leader.store._journal._entries
+            made = change_of(entries[change - entries[0][1]][0])
+            holders = holders | {made.node_id} if made.kind == "rem" else holders - {made.node_id}
         count = sum(leader.holds(holder, index, term) for holder in holders)
-        if count < engine.quorum:
+        if count <= len(holders) // 2:
             raise Violation(
                 f"durability: {leader.node_id} committed entry {index}, which is on {count} disks of {len(holders)}"
             )

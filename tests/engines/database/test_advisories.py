@@ -88,6 +88,40 @@ async def test_cve_2021_27400_a_certificate_nobody_vouches_for_is_refused(tmp_pa
         assert logins
 
 
+@pytest.mark.parametrize("kind", ["redis", "mongodb"])
+async def test_cve_2021_27400_redis_and_mongodb_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """CVE-2021-27400: nothing is sent to a server whose certificate the named authority has not signed."""
+    monkeypatch.setattr(f"engines.database.plugins.{kind}.database.OPERATION_S_MAX", 1.0)
+    own, other = (_self_signed(tmp_path / name) for name in ("own", "other"))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(own / "crt", own / "key")
+    said = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            said.append(await reader.read(8))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    port = server.sockets[0].getsockname()[1]
+    url = f"mongodb://{{{{username}}}}:{{{{password}}}}@localhost:{port}/admin?directConnection=true"
+    ways = {
+        "redis": ("ca_cert", {"host": "localhost", "port": port, "tls": True}),
+        "mongodb": ("tls_ca", {"connection_url": url}),
+    }
+    authority, where = ways[kind]
+    config = {"plugin_name": f"{kind}-database-plugin", "username": ADMIN, "password": PASSWORD, **where}
+    async with server, database_mount() as rig:
+        with pytest.raises(InvalidRequest):
+            await rig.write("config/db", **config, **{authority: (other / "crt").read_text()})
+        assert not any(said)
+        with pytest.raises(InvalidRequest):
+            await rig.write("config/db", **config, **{authority: (own / "crt").read_text()})
+        assert any(said)
+
+
 def _self_signed(folder: Path) -> Path:
     folder.mkdir()
     subprocess.run(

@@ -117,7 +117,7 @@ async def test_a_role_is_shown_as_it_was_given(rig: DatabaseRig) -> None:
         ({"db_name": ""}, "empty database name"),
         ({"db_name": "pg", "default_ttl": "2h", "max_ttl": "1h"}, "greater than max_ttl"),
         ({"db_name": "pg", "default_ttl": "-1h"}, "negative"),
-        ({"db_name": "pg", "credential_type": "rsa_private_key"}, "unsupported credential_type"),
+        ({"db_name": "pg", "credential_type": "client_certificate"}, "unsupported credential_type"),
         ({"db_name": "pg", "creation_statements": {"a": 1}}, "statements"),
     ],
 )

@@ -139,6 +139,35 @@ async def test_many_at_once_share_a_bounded_number_of_connections(rig: DatabaseR
     assert pg.users() == set()
 
 
+async def test_what_collided_does_not_wait_behind_those_who_come_later(rig: DatabaseRig, pg: Postgres) -> None:
+    """On a server whose commits are slow, each user is made or dropped after a few attempts at most.
+
+    Grants on one table exclude each other. Let on beside the winner, the losers of each round met the next ones again,
+    until one of them had no answer within 10 s.
+    """
+    pg.ask("ALTER SYSTEM SET commit_delay = 20000")
+    pg.ask("ALTER SYSTEM SET commit_siblings = 0")
+    pg.ask("SELECT pg_reload_conf()")
+    log = pg.folder / "server.log"
+    try:
+        already = log.read_text().count("concurrently updated")
+        users = await asyncio.gather(*(rig.creds("app") for _ in range(40)))
+        await asyncio.gather(*(rig.revoke(user) for user in users))
+        assert log.read_text().count("concurrently updated") - already < 20
+    finally:
+        pg.ask("ALTER SYSTEM RESET ALL")
+        pg.ask("SELECT pg_reload_conf()")
+
+
+async def test_one_user_dropped_twice_at_once(rig: DatabaseRig, pg: Postgres) -> None:
+    """By this leader, and by a statement that the one before has left with the server: both say yes."""
+    users = [await rig.creds("app") for _ in range(5)]
+    other = rig.next_leader()
+    await asyncio.gather(*(one.revoke(user) for user in users for one in (rig, other)))
+    assert pg.users() == set()
+    await other.ctx.out.held.close()
+
+
 async def test_connections_that_a_restart_has_cut_are_replaced(rig: DatabaseRig, pg: Postgres) -> None:
     """Nobody sees the idle ones that the database has closed."""
     user = await rig.creds("app")

@@ -192,7 +192,7 @@ async def test_rotate_root_with_an_unknown_outcome_finds_out_which_password_is_g
     async def lost(*_: object) -> None:
         raise DatabaseUnreachable("lost")
 
-    monkeypatch.setattr("engines.database.plugins.postgresql.database.PostgresqlDatabase.set_password", lost)
+    monkeypatch.setattr("engines.database.plugins.postgresql.database.PostgresqlDatabase.set_credential", lost)
     with pytest.raises(OutsideFailed):
         await rig.write("rotate-root/pg")
     seen = await rig.view.get("root-rotation/pg")

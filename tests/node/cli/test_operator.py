@@ -205,6 +205,37 @@ def test_rekey(node: FakeNode, sr: Terminal) -> None:
     assert sr("operator", "rekey", "-cancel").out == "Success! Canceled rekeying (if it was started)\n"
 
 
+def test_rekey_that_is_verified(node: FakeNode, sr: Terminal) -> None:
+    """The new shares go to the verification, whose rows are its own; with its last share the new ones are in use."""
+    waiting = {"nonce": "v-1", "started": True, "t": 2, "n": 3, "progress": 0}
+    node.on("GET sys/rekey/verify", waiting)
+    node.on("PUT sys/rekey/verify", {**waiting, "progress": 1})
+    node.on("PUT sys/rekey/verify", {"nonce": "v-1", "complete": True})
+    node.on("DELETE sys/rekey/verify", {**waiting, "nonce": "v-2"})
+    assert sr("operator", "rekey", "-verify", "-nonce=v-1", "KEY").out == (
+        "Key                      Value\n---                      -----\nNonce                    v-1\n"
+        "Started                  true\nNew Shares               3\nNew Threshold            2\n"
+        "Verification Progress    1/2\n"
+    )
+    assert "the new key shares are in use" in sr("operator", "rekey", "-verify", "-nonce=v-1", "KEY2").out
+    assert sr("operator", "rekey", "-verify", "-cancel", "-nonce=v-1").code == 0
+    assert node.last.json == {"nonce": "v-1"}
+
+
+def test_warnings_of_a_ceremony(node: FakeNode, sr: Terminal) -> None:
+    """What the server could not find out is told beside the keys, on standard error, and is in the JSON."""
+    node.on("GET sys/rekey/init", {"nonce": "n", "started": True, "required": 1})
+    done = {"complete": True, "nonce": "n", "keys": ["61"], "keys_base64": ["YQ=="], "warnings": ["keep both"]}
+    node.on("PUT sys/rekey/update", done)
+    result = sr("operator", "rekey", "-nonce=n", "KEY")
+    assert "keep both" in result.err and result.out.startswith("Key 1: YQ==\n")
+    assert sr("operator", "rekey", "-nonce=n", "-format=json", "KEY").json["warnings"] == ["keep both"]
+    node.on("PUT sys/init", {"keys": ["61"], "keys_base64": ["YQ=="], "root_token": "t", "warnings": ["keep these"]})
+    node.on("GET sys/seal-status", SEAL_STATUS)
+    result = sr("operator", "init", "-n=1", "-t=1")
+    assert "keep these" in result.err and "Unseal Key 1: YQ==" in result.out
+
+
 def test_rekey_that_is_idle(node: FakeNode, sr: Terminal) -> None:
     """Idle is two rows, and a share is refused here."""
     node.on("GET sys/rekey-recovery-key/init", {"nonce": "", "started": False})
@@ -212,7 +243,9 @@ def test_rekey_that_is_idle(node: FakeNode, sr: Terminal) -> None:
         "Nonce      n/a",
         "Started    false",
     ]
-    assert sr("operator", "rekey", "-target=recovery", "-nonce=x", "KEY").code == 1
+    assert sr("operator", "rekey", "-target=recovery", "KEY").code == 1
+    node.refuse("PUT sys/rekey-recovery-key/update", 400, "no rekey in progress")
+    assert sr("operator", "rekey", "-target=recovery", "-nonce=x", "KEY").code == 2
 
 
 def test_generate_root(node: FakeNode, sr: Terminal) -> None:

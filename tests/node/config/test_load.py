@@ -172,8 +172,20 @@ def test_seals_of_a_migration() -> None:
     config = read(BASE + both)
     assert [(seal.type, seal.disabled) for seal in config.seals] == [("shamir", True), ("aesgcm", False)]
     assert config.seal.type == "aesgcm"
-    assert read(BASE).seal.type == "shamir"
+    assert config.old_seal is not None and config.old_seal.type == "shamir"
+    assert read(BASE).seal.type == "shamir" and read(BASE).old_seal is None
     assert refused(BASE + both.replace("true", "false")).startswith(":11: only one seal may be in use")
+    three = both + 'seal "static" { disabled = true }\n'
+    assert refused(BASE + three).startswith(":12: only one seal may be disabled")
+
+
+def test_the_environment_is_that_of_the_seal_in_use() -> None:
+    """Of two seals of one type, variables beat the one in use, and only fill what the disabled one leaves out."""
+    both = 'seal "awskms" {\n disabled = true\n kms_key_id = "old"\n}\nseal "awskms" { kms_key_id = "new" }\n'
+    config = read(BASE + both, {"VAULT_AWSKMS_SEAL_KEY_ID": "env", "AWS_REGION": "eu"})
+    assert config.old_seal is not None
+    for seal, key_id in ((config.seal, "env"), (config.old_seal, "old")):
+        assert (seal.text("kms_key_id"), seal.text("region")) == (key_id, "eu")
 
 
 def test_lenient_types() -> None:

@@ -4,14 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from node.logs import LOGGING, PARTS
+from node.logs import LOGGING, PARTS, Levels
 from tests.node.live import live
 
 
 @pytest.fixture(autouse=True)
 def as_it_was() -> Iterator[None]:
+    before, LOGGING.levels = LOGGING.levels, Levels()
     yield
-    LOGGING.levels.revert()
+    LOGGING.levels = before
+    LOGGING.apply()
 
 
 async def test_all_and_one() -> None:

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from engines.database.credential import PASSWORD, RSA
 from engines.database.interface import Plugin
 from engines.database.plugins.mysql.database import open_mysql
 
@@ -27,6 +28,7 @@ PLUGIN: Final = Plugin(
         '{{ printf "v-%s-%s-%s-%s" (.DisplayName | truncate 10) (.RoleName | truncate 10) (random 20) (unix_time)'
         " | truncate 32 }}"
     ),
+    credential_types=(PASSWORD, RSA),
     open=open_mysql,
 )
 
@@ -36,5 +38,6 @@ LEGACY: Final = Plugin(
     secret_settings=_SECRET,
     # Their user names may have 16 characters.
     username_template='{{ printf "v-%s-%s" (.RoleName | truncate 4) (random 20) | truncate 16 }}',
+    credential_types=(PASSWORD, RSA),
     open=open_mysql,
 )

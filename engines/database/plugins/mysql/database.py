@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from engines.database.connection_url import int_of
+from engines.database.credential import Credential
 from engines.database.errors import DatabaseRefused
 from engines.database.interface import NewUser, Settings
 from engines.database.plugins.mysql.address import Address, address_of
@@ -42,9 +43,9 @@ class MysqlDatabase:
     async def create_user(self, user: NewUser) -> None:
         """Make the user. There are no transactions for that, so what was made before a refusal is dropped at once."""
         names = {"name": user.username, "username": user.username}
-        texts = rendered(user.creation, {**names, "password": user.password}, MYSQL)
+        texts = rendered(user.creation, {**names, **user.credential.values}, MYSQL)
         try:
-            await self._run(texts, user.password)
+            await self._run(texts, user.credential.secret)
         except DatabaseRefused:
             if unwrapped(user.rollback):
                 await self._run(rendered(user.rollback, names, MYSQL))
@@ -69,10 +70,10 @@ class MysqlDatabase:
             if await self._pool.run(lambda session: _hosts(session, username)):
                 raise
 
-    async def set_password(self, username: str, password: str, statements: tuple[str, ...]) -> None:
-        """Give the account another password."""
-        values = {"name": username, "username": username, "password": password}
-        await self._run(rendered(unwrapped(statements) or _ROTATE, values, MYSQL), password)
+    async def set_credential(self, username: str, credential: Credential, statements: tuple[str, ...]) -> None:
+        """Give the account another password, or whatever its statements do with a key."""
+        values = {"name": username, "username": username, **credential.values}
+        await self._run(rendered(unwrapped(statements) or _ROTATE, values, MYSQL), credential.secret)
 
     async def close(self) -> None:
         """Close the connections."""

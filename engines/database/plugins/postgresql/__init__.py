@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from engines.database.credential import PASSWORD, RSA
 from engines.database.interface import Plugin
 from engines.database.plugins.postgresql.database import open_postgresql
 
@@ -26,5 +27,6 @@ PLUGIN: Final = Plugin(
         '{{ printf "v-%s-%s-%s-%s" (.DisplayName | truncate 8) (.RoleName | truncate 8) (random 20) (unix_time)'
         " | truncate 63 }}"
     ),
+    credential_types=(PASSWORD, RSA),
     open=open_postgresql,
 )

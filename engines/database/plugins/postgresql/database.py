@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from engines.common.errors import InvalidRequest
+from engines.database.batches import Batches, Job
 from engines.database.connection_url import filled, int_of, text_of
+from engines.database.credential import PASSWORD, Credential
 from engines.database.errors import DatabaseRefused
 from engines.database.interface import NewUser, Settings
 from engines.database.pem_file import PemFile
-from engines.database.plugins.postgresql.session import Collided, PostgresqlSession, driver
+from engines.database.plugins.postgresql.session import PostgresqlSession, driver
 from engines.database.pool import Pool, PoolLimits
 from engines.database.statements import POSTGRESQL, quoted, rendered, unwrapped
 
 _RENEW: Final = ("ALTER ROLE \"{{name}}\" VALID UNTIL '{{expiration}}'",)
 _ROTATE: Final = ("ALTER ROLE \"{{name}}\" WITH PASSWORD '{{password}}'",)
-_ATTEMPTS_MAX: Final = 20
+# One text is one transaction and one round trip. A line of its own for each statement, as one may end in a comment.
+_SEPARATOR: Final = "\n;"
+# What several users may share a transaction for. Anything else could end it, or change what holds for the next one.
+_ABOUT_USERS: Final = re.compile(
+    r"(?:(?:CREATE|ALTER|DROP)\s+(?:USER|ROLE|GROUP)|GRANT|REVOKE|COMMENT\s+ON\s+ROLE|(?:REASSIGN|DROP)\s+OWNED"
+    r"|ALTER\s+DEFAULT\s+PRIVILEGES)\b",
+    re.IGNORECASE,
+)
 _PEM_PARAMETERS: Final[Mapping[str, str]] = {
     "tls_ca": "sslrootcert",
     "tls_certificate": "sslcert",
@@ -61,7 +70,7 @@ class PostgresqlDatabase:
         self._files = files
         self._is_scram = is_scram
         self._pool = Pool(lambda: PostgresqlSession.connect(parameters), limits)
-        self._after_collision = asyncio.Lock()
+        self._batches = Batches(self._pool, PostgresqlSession.execute, _SEPARATOR)
 
     async def verify(self) -> None:
         """Log in and ask something harmless."""
@@ -71,7 +80,7 @@ class PostgresqlDatabase:
         """Make the user in one transaction; rollback statements are for what that cannot take back."""
         values = {"expiration": _moment(user.expire_at_ms)}
         try:
-            await self._with_password(user.creation, user.username, user.password, values)
+            await self._with_credential(user.creation, user.username, user.credential, values)
         except Exception:
             if unwrapped(user.rollback):
                 await self._run(rendered(user.rollback, _names(user.username), POSTGRESQL))
@@ -84,19 +93,20 @@ class PostgresqlDatabase:
 
     async def drop_user(self, username: str, statements: tuple[str, ...]) -> None:
         """Drop the role with its privileges and sessions; what it owns goes to the configured user."""
-        if not unwrapped(statements):
-            await self._attempted(lambda session: _drop(session, username))
-            return
         try:
-            await self._run(rendered(statements, _names(username), POSTGRESQL))
+            if unwrapped(statements):
+                await self._run(rendered(statements, _names(username), POSTGRESQL))
+            else:
+                await self._batches.run(Job(lambda session: _drop(session, username)))
         except DatabaseRefused:
-            # The statements of a role need not bear that the user is gone, and revoking twice must succeed.
+            # Statements need not bear that the user is gone, or goes meanwhile: what a leader that died was doing, the
+            # server does to its end. And revoking twice must succeed.
             if await self._pool.run(lambda session: _found(session, username)):
                 raise
 
-    async def set_password(self, username: str, password: str, statements: tuple[str, ...]) -> None:
-        """Give the role another password."""
-        await self._with_password(unwrapped(statements) or _ROTATE, username, password, {})
+    async def set_credential(self, username: str, credential: Credential, statements: tuple[str, ...]) -> None:
+        """Give the role another password, or whatever its statements do with a key."""
+        await self._with_credential(unwrapped(statements) or _ROTATE, username, credential, {})
 
     async def close(self) -> None:
         """Close the connections."""
@@ -104,82 +114,47 @@ class PostgresqlDatabase:
         for file in self._files:
             file.close()
 
-    async def _with_password(
-        self, statements: Sequence[str], username: str, password: str, values: Mapping[str, str]
+    async def _with_credential(
+        self, statements: Sequence[str], username: str, credential: Credential, values: Mapping[str, str]
     ) -> None:
-        names = _names(username)
-        if not self._is_scram:
-            texts = rendered(statements, {**values, **names, "password": password}, POSTGRESQL)
-            await self._run(texts, password)
+        values = {**values, **_names(username)}
+        if not self._is_scram or credential.type != PASSWORD:
+            await self._run(rendered(statements, {**values, **credential.values}, POSTGRESQL), credential.secret)
             return
-
-        async def work(session: PostgresqlSession) -> None:
-            stored = session.verifier(username, password)
-            texts = rendered(statements, {**values, **names, "password": stored}, POSTGRESQL)
-            await session.execute(_as_one(texts), password)
-
-        await self._attempted(work)
+        stored = await self._pool.run(lambda session: session.verifier(username, credential.secret))
+        await self._run(rendered(statements, {**values, "password": stored}, POSTGRESQL), credential.secret)
 
     async def _run(self, texts: Sequence[str], secret: str = "") -> None:
-        async def work(session: PostgresqlSession) -> None:
-            await session.execute(_as_one(texts), secret)
-
-        await self._attempted(work)
-
-    async def _attempted(self, work: Any) -> None:
-        """Do the work; two transactions that grant on the same table collide, and then go one at a time."""
-        try:
-            await self._pool.run(work)
-            return
-        except Collided:
-            pass
-        for attempt in range(1, _ATTEMPTS_MAX + 1):
-            try:
-                async with self._after_collision:
-                    await self._pool.run(work)
-                return
-            except Collided:
-                if attempt == _ATTEMPTS_MAX:
-                    raise
+        text = _SEPARATOR.join(texts)
+        if all(_ABOUT_USERS.match(one) for one in texts):
+            await self._batches.run(Job(lambda _: text, secret))
+        else:
+            await self._pool.run(lambda session: session.execute(text, secret))
 
 
 def _names(username: str) -> dict[str, str]:
     return {"name": username, "username": username}
 
 
-def _as_one(texts: Sequence[str]) -> str:
-    """One text is one transaction and one round trip. A line of its own each, as one may end in a comment."""
-    return "\n;".join(texts)
-
-
 def _moment(unix_ms: int) -> str:
     return datetime.fromtimestamp(unix_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S+0000")
 
 
-async def _found(session: PostgresqlSession, username: str) -> list[tuple[Any, ...]]:
-    """Nothing if there is no such role; else whether this session's user is a superuser."""
-    return await session.execute(
-        "SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)"  # noqa: S608 - quoted
-        f" FROM pg_roles WHERE rolname = {quoted(username, chr(39))}"
-    )
+async def _found(session: PostgresqlSession, username: str) -> bool:
+    literal = quoted(username, "'")
+    return bool(await session.execute(f"SELECT 1 FROM pg_roles WHERE rolname = {literal}"))  # noqa: S608 - quoted
 
 
-async def _drop(session: PostgresqlSession, username: str) -> None:
+def _drop(session: PostgresqlSession, username: str) -> str:
     literal, name = quoted(username, "'"), quoted(username, '"')
-    rows = await _found(session, username)
-    if not rows:
-        return
-    is_superuser = bool(rows[0][0])
     # Whoever is not a superuser may only act for roles that it is a member of; the membership goes with the role.
-    join = () if is_superuser else (f"GRANT {name} TO CURRENT_USER",)
-    await session.execute(
-        _as_one(
-            (
-                *join,
-                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = {literal}",  # noqa: S608
-                f"REASSIGN OWNED BY {name} TO CURRENT_USER",
-                f"DROP OWNED BY {name}",
-                f"DROP ROLE {name}",
-            )
+    join = () if session.is_superuser else (f"GRANT {name} TO CURRENT_USER",)
+    return _SEPARATOR.join(
+        (
+            *join,
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = {literal}",  # noqa: S608
+            f"REASSIGN OWNED BY {name} TO CURRENT_USER",
+            f"DROP OWNED BY {name}",
+            f"DROP ROLE {name}",
         )
     )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from engines.common.errors import InvalidRequest
-from engines.database.errors import DatabaseRefused, DatabaseUnreachable
+from engines.database.errors import Collided, DatabaseRefused, DatabaseUnreachable
 from engines.database.pool import OPERATION_S_MAX
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class PostgresqlSession:
     """A connection in autocommit mode: several statements sent as one text are one transaction."""
 
     def __init__(self, connection: psycopg.AsyncConnection[Any], secret: str) -> None:
+        self.is_superuser = False
         self._connection = connection
         self._secret = secret
 
@@ -52,7 +53,11 @@ class PostgresqlSession:
             raise DatabaseUnreachable(said) from None
         session = PostgresqlSession(connection, secret)
         # A statement that nobody waits for any longer must not take effect later; and a backslash escapes nothing.
-        await session.execute(f"SET statement_timeout = '{OPERATION_S_MAX:.0f}s'; SET standard_conforming_strings = on")
+        rows = await session.execute(
+            f"SET statement_timeout = '{OPERATION_S_MAX:.0f}s'; SET standard_conforming_strings = on;"  # noqa: S608 - ours
+            " SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
+        )
+        session.is_superuser = bool(rows and rows[0][0])
         return session
 
     async def execute(self, text: str, secret: str = "") -> list[tuple[Any, ...]]:
@@ -77,10 +82,10 @@ class PostgresqlSession:
         # The rest of the error quotes the statement.
         said = (error.diag.message_primary or type(error).__name__).split(" at or near ")[0]
         refused = DatabaseRefused(f"{_without(said, secret, self._secret)} (SQLSTATE {error.sqlstate})")
-        is_race = error.sqlstate in ("40001", "40P01") or "concurrently" in said
+        is_race = error.sqlstate in ("40001", "40P01") or (error.sqlstate == "XX000" and "concurrently" in said)
         return Collided(str(refused)) if is_race else refused
 
-    def verifier(self, username: str, password: str) -> str:
+    async def verifier(self, username: str, password: str) -> str:
         """What PostgreSQL stores for the password (SCRAM-SHA-256), made here so that it never sees the password."""
         pgconn = self._connection.pgconn
         return pgconn.encrypt_password(password.encode(), username.encode(), b"scram-sha-256").decode()
@@ -109,10 +114,6 @@ class PostgresqlSession:
             await self._connection.close()
         except (driver().Error, OSError):
             return
-
-
-class Collided(DatabaseRefused):
-    """Another transaction changed the same row of a catalogue at the same time; trying again helps."""
 
 
 def _without(text: str, *secrets: str) -> str:

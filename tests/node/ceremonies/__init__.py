@@ -1,0 +1,1 @@
+"""Key ceremonies on a node in this process."""
