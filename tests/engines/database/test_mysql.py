@@ -1,6 +1,7 @@
 """engines/database/plugins/mysql against a real MariaDB, through the engine."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -9,6 +10,7 @@ from engines.common.errors import InvalidRequest
 from engines.database.errors import DatabaseRefused, DatabaseUnreachable
 from engines.database.plugins.mysql.address import address_of
 from tests.databases.mariadb import ADMIN, CREATION, NEEDS_MARIADB, PASSWORD, Mariadb, mariadb
+from tests.databases.stopping import stop_where_it_is
 from tests.engines.database.rig import DatabaseRig, database_mount
 
 
@@ -121,13 +123,13 @@ async def test_a_server_that_hangs_ends_its_requests_in_time(
     await my.creds("app")
     monkeypatch.setattr("engines.database.pool.OPERATION_S_MAX", 1.0)
     assert server.process is not None
-    server.process.send_signal(19)
+    stop_where_it_is([server.process.pid])
     try:
         async with asyncio.timeout(8):
             outcomes = await asyncio.gather(*(my.creds("app") for _ in range(6)), return_exceptions=True)
         assert all(isinstance(outcome, DatabaseUnreachable) for outcome in outcomes), outcomes
     finally:
-        server.process.send_signal(18)
+        server.process.send_signal(signal.SIGCONT)
     async with asyncio.timeout(30):
         while await my.intents():
             my.sources.advance_s(61)
