@@ -7,6 +7,7 @@ from typing import Final
 
 import lmdb
 
+from cluster.meters import clock
 from cluster.overlay import Overlay
 from cluster.table import Meta, Table
 
@@ -29,13 +30,16 @@ class Flight:
         self.file_bytes = file_bytes
         self.done = threading.Event()
         self.error: Exception | None = None
+        self.created_s = self.took_s = 0.0
 
     def write(self, table: Table) -> None:
         """Write it in one transaction; `error` says if that failed. Any thread, one flight at a time."""
+        began_s = clock()
         try:
             table.write(self.overlay.entries.items(), self.meta, self.file_bytes)
         except (lmdb.Error, OSError) as error:
             self.error = error
+        self.took_s = clock() - began_s
         self.done.set()
 
 

@@ -61,6 +61,9 @@ class Journal:
         """
         self.on_synced: Callable[[int], None] = lambda index: None
         self.on_failed: Callable[[StorageFailed], None] = lambda error: None
+        # Called with the seconds that a write and its sync took, on the thread that did it.
+        self.on_written: Callable[[float], None] = lambda took_s: None
+        self.written_records = 0  # in the last of them
         self._call_soon = call_soon
         self._clock = clock
         self._pace = SyncPace(threaded=threaded)
@@ -199,6 +202,7 @@ class Journal:
 
     def _take_pending(self) -> _InFlight:
         first = self._entries[0][1] if self._entries else 0
+        self.written_records = len(self._pending)
         batch = Batch(self._pending, self._commit_index, first, self._pending_highest, self._pending_resets)
         self._pending, self._pending_highest, self._pending_resets = [], 0, False
         self._in_flight = _InFlight(batch, self._last_index)
@@ -210,7 +214,9 @@ class Journal:
             self._segments.write(flight.batch)
         except OSError as error:
             flight.error = error
-        self._pace.note(self._clock(), self._clock() - started, inline=threading.current_thread() is not self._worker)
+        took_s = self._clock() - started
+        self.on_written(took_s)
+        self._pace.note(self._clock(), took_s, inline=threading.current_thread() is not self._worker)
         flight.done.set()
 
     def _settle(self, flight: _InFlight, *, announce: bool = True) -> None:

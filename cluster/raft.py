@@ -26,8 +26,10 @@ from cluster.errors import (
 )
 from cluster.follower import Follower
 from cluster.lost_log import LogLost
+from cluster.meters import clock
 from cluster.peers import Peer, PeerChange
 from cluster.pysyncobj_seams import NO_OP_COMMAND, UNKNOWN_TERM, Engine, Log, Refusal, Role
+from cluster.raft_meters import RaftMeters
 from cluster.raft_settings import Clock, RaftSettings
 from cluster.replication import PeerProgress, Replicator
 from cluster.snapshot_stream import Received, SnapshotReceiver, SnapshotSender, SnapshotSource
@@ -85,8 +87,10 @@ class RaftMember:
         snapshots_folder: Path,
         disk: Disk,
         on_log_lost: Callable[[LogLost], StorageFailed],
+        meters: RaftMeters,
     ) -> None:
         """`on_log_lost` keeps the node from starting again, and says how it is to stop."""
+        self._meters = meters
         self.on_change: Callable[[], None] = lambda: None
         self.on_failed: Callable[[StorageFailed], None] = lambda error: None
         self.before_tick: Callable[[], None] = lambda: None
@@ -113,6 +117,7 @@ class RaftMember:
             lambda: log.synced_index,
             self._open_stream,
             lambda: machine.restored_index,
+            meters,
         )
         self._router = Router(self._engine, links, self._elections, self._follower, self._replicator, self._on_chunk)
         transport.attach(self._router)
@@ -126,6 +131,8 @@ class RaftMember:
         self._tick_is_due = False
         self._timer: asyncio.TimerHandle | None = None
         self._shown: tuple[object, ...] = ()
+        self._role, self._role_in, self._was_ready = Role.FOLLOWER, 0, False
+        self._apply_s = 0.0
         self._lease_until_ns = 0
         self._handed_over_in = 0  # the term in which this leader asked another to take over
         self._closing_in = 0  # the term in which it stopped taking writes, to let that other catch up
@@ -137,6 +144,7 @@ class RaftMember:
 
     def start(self) -> None:
         self._running = True
+        self._meters.state[Role.FOLLOWER].value += 1
         self._log.on_synced = lambda index: self._step(self._synced)
         self._links.on_message = lambda node_id, message: self._step(self._receive, node_id, message)
         self._links.on_connected = lambda node_id: self._step(self._connected, node_id)
@@ -209,11 +217,15 @@ class RaftMember:
             raise NoLeader("this node became the active node while the request was under way; send it again")
         if not self.is_ready_leader or self._handed_over_in == self._engine.term:
             raise NoLeader("this node is not the active node of the cluster")
+        self._meters.verify_leader.value += 1
         if self._clock.now_ns() < self._lease_until_ns:
             return
         self._lease_until_ns = self._replicator.lease_start_ns() + int(self._settings.lease_s * 1e9)
         if self._clock.now_ns() >= self._lease_until_ns:
             raise NoLeader("this node cannot reach a majority of the cluster")
+
+    def is_connected(self, node_id: str) -> bool:
+        return self._links.connected(node_id)
 
     def progress(self) -> dict[str, PeerProgress]:
         return self._replicator.progress() if self.role is Role.LEADER else {}
@@ -393,10 +405,12 @@ class RaftMember:
             self._tell_changes()
 
     def _receive(self, node_id: str, message: dict[str, Any]) -> None:
+        began_s = clock()
         try:
             self._router.receive(node_id, message)
         except ValueError as error:
             logger.warning("a %s message of node %s was ignored: %s", message["type"], node_id, error)
+        self._meters.received(message, clock() - began_s)
         self.wake()
 
     def _connected(self, node_id: str) -> None:
@@ -415,6 +429,9 @@ class RaftMember:
 
     def _beat(self) -> None:
         self._follower.pulse()
+        for at in self.progress().values():
+            if at.last_contact_ms is not None:
+                self._meters.last_contact.add(at.last_contact_ms / 1000)
         self._replicator.pulse()
         self._tick()
 
@@ -433,10 +450,16 @@ class RaftMember:
             # Alone, the next tick would commit what is not yet durable. The sync that `_step` starts comes back here.
             return
         self.before_tick()
+        led_by, applied_before = self._engine.leader_id, self._engine.last_applied
         self._elections.before_tick()
+        if led_by is not None and self._engine.leader_id is None:
+            self._meters.heartbeat_timeouts.value += 1
         self._engine.tick()
         self._elections.after_tick()
         applied = self._engine.last_applied
+        if applied > applied_before:
+            self._meters.applied(applied - applied_before, self._apply_s)
+            self._apply_s = 0.0
         if applied > self._machine.applied_index:
             # PySyncObj's own entries change no key, but the state has to know that it is past them.
             self._machine.note_applied(applied, self._engine.term_at(applied) or 0)
@@ -446,7 +469,20 @@ class RaftMember:
         now = (self._engine.role, self._engine.leader_id, self._engine.term, self.is_ready_leader, self.removed)
         if now != self._shown:
             self._shown = now
+            self._count_change()
             self.on_change()
+
+    def _count_change(self) -> None:
+        """Role or readiness may have changed: what of it is counted."""
+        before, now = self._role, self._engine.role
+        if self.is_ready_leader and not self._was_ready:
+            self._meters.barrier.value += 1
+        self._was_ready = self.is_ready_leader
+        if now is not before:
+            # Nobody else has begun a term: it gave up by itself.
+            gave_up = before is Role.LEADER and self._role_in == self._engine.term != self._handed_over_in
+            self._meters.role_changed(before, now, gave_up=gave_up)
+            self._role, self._role_in = now, self._engine.term
 
     def _fail(self, error: StorageFailed) -> None:
         self.stop()
@@ -456,7 +492,11 @@ class RaftMember:
 
     def _apply_entry(self, index: int, term: int, body: bytes) -> object:
         self._applied_bytes += len(body)
-        return self._machine.apply_entry(index, term, body)
+        began_s = clock()
+        try:
+            return self._machine.apply_entry(index, term, body)
+        finally:
+            self._apply_s += clock() - began_s
 
     def _refresh_links(self) -> None:
         peers = {node_id: node.address for node_id, node in self._engine.others.items()}
@@ -506,6 +546,7 @@ class RaftMember:
 
     async def _install(self, node: Node, received: Received, answer: Callable[[int, bool], None]) -> None:
         """Unpacking takes long and goes on beside Raft; taking over is one event."""
+        began_s = clock()
         try:
             await self._machine.prepare_snapshot(received.file)
             self._step(self._take_over, node, received)
@@ -515,6 +556,7 @@ class RaftMember:
         except StorageFailed as error:
             self._fail(error)
         finally:
+            self._meters.got_snapshot.add(clock() - began_s)
             self._installing = None
             self._receiver.discard()
 
@@ -548,4 +590,5 @@ class RaftMember:
         # The second entry of the log must be one that a restart need not apply again.
         keep_from = min(keep_from, self._machine.durable_index - 1)
         if keep_from > first:
-            self._log.deleteEntriesTo(keep_from - first)
+            with self._meters.compact.timing():
+                self._log.deleteEntriesTo(keep_from - first)

@@ -15,9 +15,11 @@ from cluster.folder import DataFolder
 from cluster.group_commit import NOT_LEADER, AppliedEntry, GroupCommit
 from cluster.journal import Journal
 from cluster.journal_files import REMEDY
+from cluster.meters import clock
 from cluster.peers import Peer, PeerChange, encode_peers
 from cluster.pysyncobj_seams import NO_OP_COMMAND, UNKNOWN_TERM, Role, body_of, change_of, is_membership
 from cluster.raft import RaftMember
+from cluster.raft_meters import RaftMeters
 from cluster.raft_settings import BootClock, Clock, RaftSettings
 from cluster.replication import PeerProgress
 from cluster.restore import StagedRestores, encode_restore, restored_name
@@ -66,6 +68,7 @@ class RaftStore:
             DataFolderRefused: What is there is damaged.
         """
         self.node_id = folder.node_id
+        self.meters = RaftMeters()
         self.last_written_ms = folder.last_written_ms()  # as DataFolder has it, before this process writes
         self.on_role_change: Callable[[], None] = lambda: None
         self.on_failed: Callable[[StorageFailed], None] = lambda error: None
@@ -83,13 +86,16 @@ class RaftStore:
         self._state = open_state(folder.state, call_soon, threaded=threaded)
         self._journal = open_journal(folder.raft, self._disk, call_soon, threaded=threaded)
         self._state.on_failed = self._journal.on_failed = self._failed
+        self._state.on_flushed = self.meters.flushed
+        self._journal.on_written = self._written
         self._threaded = threaded
         self._staged = StagedRestores(folder.state)
-        self._machine = StateMachine(self._state, self._staged, threaded=threaded)
+        self._machine = StateMachine(self._state, self._staged, self.meters, threaded=threaded)
         self._group = GroupCommit(settings, self._propose, self._wake)
         self._member: RaftMember | None = None
         self._checks: asyncio.Task[None] | None = None
         self._failure: StorageFailed | None = None
+        self._define_gauges()
         try:
             self._reconcile()
             recovery.recover(folder.raft, self.node_id, self._state, self._journal)
@@ -158,6 +164,7 @@ class RaftStore:
             self._folder.snapshots,
             self._disk,
             partial(lost_log.note, self._folder.raft, self._disk),
+            self.meters,
         )
         member.on_change = self._changed
         member.on_failed = self._failed
@@ -281,10 +288,14 @@ class RaftStore:
         return self._state.applied_index
 
     def get(self, key: str) -> Stored | None:
-        return self._state.get(key)
+        began_s = clock()
+        stored = self._state.get(key)
+        self.meters.get.add(clock() - began_s)
+        return stored
 
     def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> _Names:
-        return self._state.list(prefix, after=after, limit=limit)
+        with self.meters.list.timing():
+            return self._state.list(prefix, after=after, limit=limit)
 
     def scan(self, prefix: str) -> Iterator[tuple[str, Stored]]:
         return self._state.scan(prefix)
@@ -296,7 +307,10 @@ class RaftStore:
         """As Store.commit."""
         if self._member is None or not self._member.takes_writes:
             raise NoLeader(NOT_LEADER)
-        return await self._group.commit(writes)
+        began_s = clock()
+        index = await self._group.commit(writes)
+        self.meters.committed(writes, clock() - began_s)
+        return index
 
     @property
     def leading_term(self) -> int:
@@ -364,7 +378,9 @@ class RaftStore:
         if not self._staged.holds(name):
             raise SnapshotRefused("the snapshot is no longer staged on this node; restore it again")
         self._group.refuse_gathered()
-        await member.decide(encode_restore(name), alone=True)
+        self.meters.restore.value += 1
+        with self.meters.restore_user.timing():
+            await member.decide(encode_restore(name), alone=True)
 
     # Inside ------------------------------------------------------------------------------------------------------
 
@@ -374,7 +390,62 @@ class RaftStore:
         return self._member
 
     def _propose(self, body: bytes, done: Callable[[object], None]) -> None:
-        self._leading().propose(body, done)
+        began_s = clock()
+
+        def decided(result: object) -> None:
+            self.meters.commit_time.add(clock() - began_s)
+            done(result)
+
+        self.meters.apply.value += 1
+        self.meters.entry_size.add(len(body))
+        self._leading().propose(body, decided)
+        self.meters.fsm_enqueue.add(clock() - began_s)
+
+    def _written(self, took_s: float) -> None:
+        """The journal has written entries; on its own thread, perhaps."""
+        (self.meters.dispatch if self.role is Role.LEADER else self.meters.store_logs).add(took_s)
+
+    def _define_gauges(self) -> None:
+        gauge, gauges = self.meters.registry.gauge, self.meters.registry.gauges
+        gauge("raft.commitNumLogs", "Log entries applied together the last time.", lambda: self.meters.commit_count)
+        gauge(
+            "raft.leader.dispatchNumLogs",
+            "Records written to disk together the last time.",
+            lambda: self._journal.written_records,
+        )
+        gauge("raft.peers", "Members of the cluster.", lambda: len(self._newest_peers()))
+        gauge("raft_storage.stats.applied_index", "Index of the last applied log entry.", lambda: self.applied_index)
+        gauge("raft_storage.stats.commit_index", "Index of the last committed log entry.", lambda: self.commit_index)
+        gauge(
+            "raft_storage.stats.fsm_pending",
+            "Committed log entries that are not applied yet.",
+            lambda: max(0, self.commit_index - self.applied_index),
+        )
+        gauges(
+            "raft_storage.follower.applied_index_delta",
+            "Log entries that a follower does not have yet.",
+            ("peer_id",),
+            lambda: {(peer,): self.last_index - at.match_index for peer, at in self.peer_progress().items()},
+        )
+        gauges(
+            "raft_storage.follower.last_heartbeat_ms",
+            "Milliseconds since a follower was last heard.",
+            ("peer_id",),
+            lambda: {
+                (peer,): at.last_contact_ms
+                for peer, at in self.peer_progress().items()
+                if at.last_contact_ms is not None
+            },
+        )
+        gauges(
+            "raft_storage.follower.connection_status",
+            "Whether a follower is connected.",
+            ("peer_id",),
+            lambda: {(peer,): float(self._is_connected(peer)) for peer in self.peer_progress()},
+        )
+
+    def _is_connected(self, node_id: str) -> bool:
+        return self._member is not None and self._member.is_connected(node_id)
 
     def _wake(self) -> None:
         if self._member is not None:

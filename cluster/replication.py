@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cluster.lease import lease_start_ns
 from cluster.pysyncobj_seams import Engine, Role
+from cluster.raft_meters import RaftMeters
 from cluster.raft_settings import Clock, RaftSettings
 from cluster.snapshot_stream import SnapshotSender
 
@@ -51,6 +52,7 @@ class _Follower:
     sent_ns: int = 0
     sent_commit: int = 0
     rewound_ns: int = 0
+    streams_ns: int = 0
     in_flight: deque[tuple[int, int]] = field(default_factory=deque)  # (last index, bytes) of each message
     in_flight_bytes: int = 0
     stream: SnapshotSender | None = None
@@ -83,6 +85,7 @@ class Replicator:
         synced_index: Callable[[], int],
         open_stream: Callable[[str], SnapshotSender],
         restored_index: Callable[[], int],
+        meters: RaftMeters,
     ) -> None:
         """`restored_index` is that of the newest applied entry that replaced the state: only a stream brings it."""
         self._engine = engine
@@ -92,6 +95,7 @@ class Replicator:
         self._synced_index = synced_index
         self._open_stream = open_stream
         self._restored_index = restored_index
+        self._meters = meters
         self._raft_term = 0
         self._followers: dict[str, _Follower] = {}
         self._learners: set[str] = set()
@@ -177,6 +181,8 @@ class Replicator:
         now = self._now()
         follower.contact_ns = now
         if message["sent_at"] <= now:
+            rpc = self._meters.sent_rpc if follower.in_flight else self._meters.sent_heartbeat
+            rpc.of(node_id).add((now - message["sent_at"]) / 1e9)
             follower.answered_ns = max(follower.answered_ns, message["sent_at"])
         next_index = message["next_index"]
         if message["reset"] and 0 < next_index <= follower.acked_index and message["sent_at"] > follower.acked_ns:
@@ -188,6 +194,7 @@ class Replicator:
                 follower.must_prove = False
             follower.arrived(next_index - 1, self._engine.term_at(next_index - 1), now)
             if follower.stream is not None and next_index > follower.stream.index:
+                self._meters.sent_snapshot.of(node_id).add((now - follower.streams_ns) / 1e9)
                 follower.close()
                 follower.go_to(next_index, now)
         elif message["reset"] and message["sent_at"] >= follower.rewound_ns and follower.stream is None:
@@ -259,6 +266,7 @@ class Replicator:
             return
         if follower.stream is None and (is_missing or follower.next_index <= self._restored_index()):
             follower.stream = self._open_stream(node_id)
+            follower.streams_ns = self._now()
         if follower.stream is not None:
             follower.stream.pump(self._now())
             if follower.stream.failed:
@@ -272,6 +280,7 @@ class Replicator:
                 return
             follower.next_index += len(entries)
             follower.in_flight.append((follower.next_index - 1, size))
+            self._meters.sent_logs.of(node_id).value += len(entries)
             follower.in_flight_bytes += size
             sent = True
         if not sent:

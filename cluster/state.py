@@ -68,6 +68,8 @@ class State:
             DataFolderRefused: The LMDB file is damaged: it was read to its end, without LMDB, before LMDB maps it.
         """
         self.on_failed: Callable[[StorageFailed], None] = lambda error: None
+        # Called with the seconds that gathering applied entries took, and writing them.
+        self.on_flushed: Callable[[float, float], None] = lambda created_s, persisted_s: None
         self._folder = folder
         self._threaded = threaded
         self._clock = clock
@@ -277,7 +279,9 @@ class State:
         self._land(flight)
 
     def _take_off(self) -> Flight:
+        began_s = self._clock()
         self._flight = Flight(self._active, self._applied, self._room_for(len(self._active.entries), self._active.size))
+        self._flight.created_s = self._clock() - began_s
         self._active = Overlay()
         return self._flight
 
@@ -311,6 +315,7 @@ class State:
             return
         self._table.renew()
         self._flight = None
+        self.on_flushed(flight.created_s, flight.took_s)
         self._durable = flight.meta
         self._wake()
         if self._waiters or is_full(self._active):

@@ -10,6 +10,7 @@ from cluster.errors import StorageFailed
 from cluster.group_commit import AppliedEntry
 from cluster.peers import Peer, PeerChange, decode_peers, encode_peers
 from cluster.pysyncobj_seams import Refusal
+from cluster.raft_meters import RaftMeters
 from cluster.restore import StagedRestores, restored_name
 from cluster.snapshot import SnapshotReader
 from cluster.state import State
@@ -42,10 +43,11 @@ class SnapshotChunks:
 class StateMachine:
     """Raft's view of the state. Apply raises only for a fault of this node."""
 
-    def __init__(self, state: State, staged: StagedRestores, *, threaded: bool) -> None:
+    def __init__(self, state: State, staged: StagedRestores, meters: RaftMeters, *, threaded: bool) -> None:
         self.restored_index = 0
         self._state = state
         self._staged = staged
+        self._meters = meters
         self._threaded = threaded
 
     @property
@@ -65,7 +67,8 @@ class StateMachine:
         """
         name = restored_name(body)
         if name is not None:
-            self._state.apply_restore(index, term, self._staged.path(name))
+            with self._meters.fsm_restore.timing():
+                self._state.apply_restore(index, term, self._staged.path(name))
             self.restored_index = index
             logger.warning("log entry %d has replaced the state by the snapshot %s", index, name)
             return AppliedEntry(index, ())
@@ -87,8 +90,9 @@ class StateMachine:
 
     def apply_change(self, index: int, term: int, change: PeerChange) -> None:
         if index > self._state.applied_index:
-            self._state.set_peers(encode_peers(change.applied_to(self.peers())))
-            self._state.note_applied(index, term)
+            with self._meters.fsm_store_config.timing():
+                self._state.set_peers(encode_peers(change.applied_to(self.peers())))
+                self._state.note_applied(index, term)
 
     def note_applied(self, index: int, term: int) -> None:
         self._state.note_applied(index, term)
@@ -98,7 +102,8 @@ class StateMachine:
         return decode_peers(self._state.peers() or b"")
 
     def open_snapshot(self) -> SnapshotChunks:
-        return SnapshotChunks(self._state.export())
+        with self._meters.fsm_snapshot.timing():
+            return SnapshotChunks(self._state.export())
 
     async def prepare_snapshot(self, file: Path) -> None:
         """Verify and unpack beside the state. Raises SnapshotDamaged, StorageFailed."""
@@ -109,5 +114,6 @@ class StateMachine:
 
     def install_snapshot(self) -> Sequence[Peer]:
         """Put what was prepared in the place of the state; returns its members. Raises StorageFailed."""
-        self._state.finish_import()
+        with self._meters.fsm_restore.timing():
+            self._state.finish_import()
         return self.peers()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from cluster.errors import NoLeader, OutcomeUnknown, PeerUnreachable, StorageFailed
+from cluster.meters import clock
 from cluster.tls import Authority
 from engines.common.frame import Engine
 from node.advert import ACTIVE_KEY, ECHO_PERIOD_S, ActiveNode, Echo, Echoes
@@ -57,6 +58,8 @@ from node.serve import serve
 from node.sources import Sources, new_uuid
 from node.status import KNOWN
 from node.storage import RaftStorage, Storage
+from node.telemetry.meters import NodeMeters
+from node.telemetry.service import Telemetry
 from node.unsealed import Unsealed
 from node.upload import STREAMED_PATHS
 
@@ -68,6 +71,8 @@ LEADER_WAIT_S: Final = 10.0
 FORWARD_TIMEOUT_S: Final = 90.0
 
 NO_FORWARDING: Final = "x-vault-no-request-forwarding"
+# What a node says of itself alone, and what is too large to pass on: a standby sends the client to the active node.
+REDIRECTED: Final = STREAMED_PATHS | {"sys/metrics", "sys/host-info", "sys/in-flight-req", "sys/monitor"}
 
 NOT_LEADER: Final = Response(0)  # to a forwarding node: nothing was done here, ask the new leader
 
@@ -115,6 +120,7 @@ class Core:
     seal_health: SealHealth = field(init=False, default_factory=SealHealth)
     echoes: Echoes = field(init=False, default_factory=Echoes)
     ceremonies: Ceremonies = field(init=False, default_factory=Ceremonies)
+    telemetry: Telemetry = field(init=False)
     active_since_ms: int = field(init=False, default=0)
     seal_lock: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
     autopilot: Autopilot | None = field(init=False, default=None)
@@ -125,12 +131,19 @@ class Core:
     _detached: set[asyncio.Task[None]] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
+        self.telemetry = Telemetry(self)
+        self.telemetry.watch_seal(self.seal)
         self.barrier = Barrier(self.sources.random)
         written_ms = self.storage.raft.last_written_ms if isinstance(self.storage, RaftStorage) else 0
         self.clock = ClockGuard(self.sources, written_ms)
         self.storage.on_change = self._role_changed
         self.storage.on_failed = self._storage_failed
         self.storage.store.watch(self._store_changed)
+
+    @property
+    def meters(self) -> NodeMeters:
+        """What this node counts and times."""
+        return self.telemetry.meters
 
     # -- what this node is -------------------------------------------------------------------------------------------
 
@@ -200,6 +213,7 @@ class Core:
             WrongKey: The root key does not open the keyring; nothing has changed.
             ClusterError: The cluster address cannot be used; the node stays sealed.
         """
+        began_s = clock()
         keyring = self.storage.store.get(KEYRING_KEY)
         if keyring is not None:
             self.barrier.unsealed(open_keyring(root_key, keyring.value))
@@ -212,6 +226,8 @@ class Core:
             self._forget_keys()
             raise
         logger.info("unsealed")
+        self.meters.unseal.add(clock() - began_s)
+        self.spawn(self.telemetry.usage.run())
         if self.storage.ha_enabled:
             self.spawn(self._echo_while_standby())
 
@@ -219,16 +235,19 @@ class Core:
         """Drop the keys and leave the cluster. Requests that are being worked on end as they can."""
         async with self.seal_lock:
             was_unsealed = not self.is_sealed
-            await self._leave()
+            with self.meters.seal.timing():
+                await self._leave()
         if was_unsealed:
             logger.info("sealed")
 
     async def _leave(self) -> None:
-        self._forget_keys()
-        for task in list(self._tasks):
-            if task is not asyncio.current_task():
-                task.cancel()
-        await self.storage.stop()
+        with self.meters.seal_internal.timing():
+            with self.meters.pre_seal.timing():
+                self._forget_keys()
+            for task in list(self._tasks):
+                if task is not asyncio.current_task():
+                    task.cancel()
+            await self.storage.stop()
 
     def _authority(self, root_key: bytes) -> Authority:
         record = self.storage.local_get(JoinRecord.NAME)
@@ -292,6 +311,7 @@ class Core:
             barrier=self.barrier,
             sources=self.sources,
             node_engine=self.node_engine(self),
+            meters=self.meters,
         )
 
     async def _seal_for_new_keys(self) -> None:
@@ -335,14 +355,20 @@ class Core:
         request = parse(wire, request_id)  # what is malformed costs the leader nothing
         if not isinstance(self.storage, RaftStorage):
             raise NoLeader("this node is not ready to serve yet")
-        if request.path in STREAMED_PATHS or wire.headers.get(NO_FORWARDING):
+        if request.path in REDIRECTED or wire.headers.get(NO_FORWARDING):
             active = self.active_node()
             if active is not None and active.node_id != self.storage.node_id:
                 return self._redirect(wire)
-        if request.path in STREAMED_PATHS:
-            raise NoLeader("the active node is not known yet, and a body of this size is not forwarded")
+        if request.path in REDIRECTED:
+            raise NoLeader("the active node is not known yet, and such a request is not forwarded")
         # OutcomeUnknown is for the client, of a GET too: it may have taken a use of its token, or made credentials.
-        response = decode_response(await self.storage.call_leader(encode_request(wire), FORWARD_TIMEOUT_S))
+        try:
+            with self.meters.forward.timing():
+                payload = await self.storage.call_leader(encode_request(wire), FORWARD_TIMEOUT_S)
+        except (NoLeader, PeerUnreachable, OutcomeUnknown):
+            self.meters.forward_errors.value += 1
+            raise
+        response = decode_response(payload)
         if response.status == NOT_LEADER.status:
             raise NoLeader("the node that led no longer does")
         return response
@@ -438,6 +464,7 @@ class Core:
             self._take_over()
         elif not self.is_active and self._serves:
             self._serves = False
+            self.meters.leadership_lost.add((self.sources.now_ms() - self.active_since_ms) / 1000)
             self.echoes.clear()
             self.ceremonies.end_all()
             self.autopilot = None
@@ -493,8 +520,10 @@ class Core:
         while not self.is_sealed:
             if isinstance(self.storage, RaftStorage) and not self.is_active:
                 try:
-                    await self.storage.call_leader(encode_echo(self.identity_echo()), ECHO_PERIOD_S)
+                    with self.meters.echo.timing():
+                        await self.storage.call_leader(encode_echo(self.identity_echo()), ECHO_PERIOD_S)
                 except (NoLeader, PeerUnreachable, OutcomeUnknown):
+                    self.meters.echo_errors.value += 1
                     logger.debug("no leader to echo to")
             await asyncio.sleep(ECHO_PERIOD_S)
 

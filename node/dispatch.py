@@ -22,6 +22,7 @@ from node.redaction import redacted
 from node.request import WireRequest, json_object, parse
 from node.response import Response, of_error
 from node.sources import new_uuid
+from node.system.monitoring import open_answer, with_format
 from node.unsealed import Unsealed
 
 _UNREADABLE: Final = (BadRequest, UnsupportedPath, MethodNotAllowed)
@@ -90,6 +91,10 @@ async def _role(node: Unsealed, wire: WireRequest) -> str:
 
 
 async def _system(core: Core, listener: Listener, wire: WireRequest) -> Response:
+    said = open_answer(core, listener, wire)
+    if said is not None:
+        return said
+    wire = with_format(wire)
     path = canonical_path(wire.path[4:])
     handler = local_handler(wire.method, path)
     if handler is not None:

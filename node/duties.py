@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final
 
 from cluster.errors import ClusterError, Conflict
+from cluster.meters import clock
 from engines.common.errors import InvalidRequest
 from engines.common.plan import Put
 from node.advert import ACTIVE_KEY, ActiveNode
@@ -20,6 +21,7 @@ from node.root_key import untell
 from node.tending import tend_mounts
 from node.unmount import continue_unmounts
 from node.unsealed import Unsealed
+from node.version_history import note_version
 
 logger = logging.getLogger(__name__)
 
@@ -43,14 +45,18 @@ async def do_duties(
     if before is not None:
         await asyncio.wait({before})  # it may still be stopping the sweeper that is started here
         before = None  # or each would keep the one before it alive, with the unsealed node of its time
+    began_s = clock()
     sweeper = node.ledger.sweeper
     sweeper.now_ms = now_ms
     sweeper.start()
     tending = asyncio.get_running_loop().create_task(tend_mounts(node))
+    counting = asyncio.get_running_loop().create_task(node.activity.run())
     try:
-        await _in_the_end(lambda: node.opened.commit("", [Put(ACTIVE_KEY, own.to_bytes())]))
+        await _in_the_end(node, lambda: node.opened.commit("", [Put(ACTIVE_KEY, own.to_bytes())]))
         for step in (_add_identity, continue_unmounts, continue_migrations):
-            await _in_the_end(partial(step, node))
+            await _in_the_end(node, partial(step, node))
+        await _in_the_end(node, lambda: note_version(node.opened, node.sources))
+        node.meters.post_unseal.add(clock() - began_s)
         while True:
             await asyncio.sleep(PERIOD_S)
             key = root_key()
@@ -60,17 +66,20 @@ async def do_duties(
             await untell(node.store)
     finally:
         tending.cancel()
+        counting.cancel()
         node.release()
         await sweeper.stop()
 
 
-async def _in_the_end(step: Callable[[], Awaitable[object]]) -> None:
+async def _in_the_end(node: Unsealed, step: Callable[[], Awaitable[object]]) -> None:
     """Do it again until it is done: a time-out must not leave the cluster without it."""
+    began_s = clock()
     while True:
         try:
             await step()
             return
         except (ClusterError, InvalidRequest) as error:
+            node.meters.leadership_setup_failed.add(clock() - began_s)
             logger.warning("not all that a new active node does is done yet: %s", error)
         await asyncio.sleep(RETRY_S)
 

@@ -8,7 +8,8 @@ snapshots pass through in chunks, within bounds of their own.
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections import defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
@@ -77,6 +78,8 @@ class InFlight:
 
     task: "asyncio.Task[Any]"
     deadline_s: float
+    began_s: float
+    request: web.BaseRequest
 
 
 class Edge:
@@ -90,6 +93,7 @@ class Edge:
         self._server = _Server(self._serve, listener, self._respond)
         self._listening: list[asyncio.Server | ProxiedServer] = []
         self._in_flight: dict[int, InFlight] = {}
+        self.answers: defaultdict[int, int] = defaultdict(int)  # by status
         self._watchdog: asyncio.Task[None] | None = None
         self._finished: asyncio.Future[None] | None = None  # of what is in flight, once this stops
         size = listener.request_bytes_max
@@ -121,6 +125,11 @@ class Edge:
     def connections(self) -> Sequence[Connection]:
         """The open ones."""
         return [cast(Connection, one) for one in self._server.connections]
+
+    @property
+    def in_flight(self) -> Mapping[int, InFlight]:
+        """What is being worked on now."""
+        return self._in_flight
 
     async def stop(self) -> None:
         """Take no more connections, close the idle ones, let what has begun end within STOP_TIMEOUT_S, close."""
@@ -157,9 +166,11 @@ class Edge:
         assert task is not None
         cast(Connection, request.protocol).begins_request()
         key = id(request)
-        self._in_flight[key] = InFlight(task, loop.time() + self._duration_s_max)
+        began_s = loop.time()
+        self._in_flight[key] = InFlight(task, began_s + self._duration_s_max, began_s, request)
         try:
             response = await self._answer(request)
+            self.answers[response.status] += 1
             if response.stream is None:
                 return self._respond(response, request)
             self._in_flight[key].deadline_s = loop.time() + STREAM_S_MAX
@@ -167,7 +178,9 @@ class Edge:
         except asyncio.CancelledError:
             if task.cancelling() and self._in_flight[key].deadline_s <= loop.time():
                 task.uncancel()
-                return self._respond(of_error(RequestTimedOut()), None)
+                late = of_error(RequestTimedOut())
+                self.answers[late.status] += 1
+                return self._respond(late, None)
             raise
         finally:
             del self._in_flight[key]

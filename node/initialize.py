@@ -203,7 +203,7 @@ def _first_records(core: Core, barrier: Barrier, request: InitRequest) -> tuple[
     sources = core.sources
     salt = sources.random(KEY_BYTES)
     secrets, auth = _first_mounts(sources, request)
-    nothing_yet = MountView(OpenedStore(InmemStore(), barrier), "")
+    nothing_yet = MountView(OpenedStore(InmemStore(), barrier, core.meters), "")
     tokens = TokenStore(nothing_yet, sources, salt, barrier, lambda _: Ttls(1, 1))
     spec = TokenSpec(policies=(ROOT,), path="auth/token/root", display_name="root", ttl_s=0, id=request.root_token)
     created = tokens.create_writes(spec)

@@ -45,9 +45,10 @@ def open_ledger(
         return await opened.commit("", writes)
 
     view = MountView(opened, "")
-    tokens = TokenStore(view, sources, salt, sealer, ttls_of)
-    revoker = Revoker(tokens, commit, lambda key: f"{cubbyhole_prefix}{key}/")
-    executor = Executor(sources, commit, revoke_in_engine)
-    leases = LeaseManager(view, sources, commit, ttls_of, executor, revoker, renew_in_engine)
+    meters = opened.meters
+    tokens = TokenStore(view, sources, salt, sealer, ttls_of, meters)
+    revoker = Revoker(tokens, commit, lambda key: f"{cubbyhole_prefix}{key}/", meters)
+    executor = Executor(sources, commit, revoke_in_engine, meters)
+    leases = LeaseManager(view, sources, commit, ttls_of, executor, revoker, renew_in_engine, meters)
     wrapping = Wrapping(tokens, opened, sources, cubbyhole_prefix)
     return Ledger(tokens, revoker, leases, Sweeper(leases, revoker, commit), Tidy(tokens, commit), wrapping)

@@ -6,9 +6,10 @@ from typing import Final
 
 import msgpack
 
+from cluster.meters import Sampled
 from engines.common.context import Sources
 from engines.common.errors import InvalidRequest
-from engines.common.frame import Engine
+from engines.common.frame import Engine, Operation
 from node.sources import new_uuid
 
 MOUNTS_KEY: Final = "core/mounts"
@@ -112,6 +113,7 @@ class Mounted:
 
     mount: Mount
     engine: Engine
+    timers: dict[Operation, Sampled] = field(default_factory=dict, compare=False, repr=False)  # see Unsealed.new_timer
 
 
 class Router:

@@ -48,7 +48,8 @@ class Policies:
 
     def text(self, name: str) -> str | None:
         """The stored text of a policy, or None."""
-        seen = self._opened.get(policy_key(name))
+        with self._opened.meters.policy_get.timing():
+            seen = self._opened.get(policy_key(name))
         if seen is None:
             return None
         if seen.value[:1] != _FORMAT:
@@ -57,7 +58,8 @@ class Policies:
 
     def names(self) -> list[str]:
         """Every policy's name, `root` included, sorted."""
-        return sorted({*self._opened.list(POLICY_PREFIX), "root"})
+        with self._opened.meters.policy_list.timing():
+            return sorted({*self._opened.list(POLICY_PREFIX), "root"})
 
     def acl(self, names: tuple[str, ...], subject: Subject | None = None) -> Acl:
         """The union of these policies. One that does not exist grants nothing."""
@@ -98,7 +100,8 @@ class Policies:
         unstored = UNSTORED_POLICIES.get(name)
         if unstored is not None:
             return unstored
-        seen = self._opened.get(policy_key(name))
+        with self._opened.meters.policy_get.timing():
+            seen = self._opened.get(policy_key(name))
         if seen is None:
             return None
         cached = self._parsed.get(name)

@@ -106,7 +106,7 @@ class RecoveryNode:
         await self._open(await self._root_key(whole), whole)
         token = random_token(self.core.sources, TokenType.RECOVERY)
         self._token_digest = sha256(token.encode())
-        self.opened = OpenedStore(self.storage.store, self._barrier)
+        self.opened = OpenedStore(self.storage.store, self._barrier, self.core.meters)
         self.generation = None
         logger.warning("a recovery token was generated; the storage is open to it until this process ends")
         return generation, generation.encoded(token)

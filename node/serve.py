@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from cluster.errors import ClusterError, Conflict, NoLeader, OutcomeUnknown
+from cluster.meters import clock
 from engines.common.context import Caller, Context
 from engines.common.errors import (
     EngineError,
@@ -46,8 +47,24 @@ async def serve(node: Unsealed, request: Request) -> Response:
     Raises:
         EngineError, NodeError, ClusterError: What node/status.py maps to a refusal.
     """
+    if node.meters.sampling.timed:
+        return await _timed(node, request)
     if not node.audit.enabled:
         return await _serve(node, request, None)
+    return await _recorded(node, request)
+
+
+async def _timed(node: Unsealed, request: Request) -> Response:
+    began_s = clock()
+    try:
+        return await (_recorded(node, request) if node.audit.enabled else _serve(node, request, None))
+    finally:
+        is_login = not request.token or _ignores_token(node, request)
+        (node.meters.handle_login if is_login else node.meters.handle_request).add(clock() - began_s)
+
+
+async def _recorded(node: Unsealed, request: Request) -> Response:
+    """The answer, with the request's record on the audit devices before it and its own behind it."""
     trail = Trail(node.audit, node.router, request)
     try:
         response = await _serve(node, request, trail)
@@ -185,8 +202,12 @@ async def _attempt(node: Unsealed, request: Request, sender: _Sender, since: int
     if trail is not None:
         await trail.request(mounted.mount, operation)
     await sender.spend(node, request)
+    timer = mounted.timers.get(operation) or node.new_timer(mounted, operation)
+    timer.seen += 1
+    began_s = clock() if node.meters.sampling.timed else 0.0
     try:
         plan = await match.route.handler(decoded, context)
+        return await _commit(node, request, sender, mounted, context, plan, since)
     except LoginRefused as refused:
         await node.lockout.failed(mounted.mount, refused.alias_name)
         raise
@@ -197,7 +218,9 @@ async def _attempt(node: Unsealed, request: Request, sender: _Sender, since: int
         if not sender.has_spent:
             node.store.require_lease(since)
         return of_envelope(envelope(request.id, missing.answer, mount_type=mounted.mount.type), 404)
-    return await _commit(node, request, sender, mounted, context, plan, since)
+    finally:
+        if began_s:
+            timer.add(clock() - began_s)
 
 
 async def _route(
@@ -315,6 +338,7 @@ async def _register_lease(
             if attempt == PLAN_ATTEMPTS_MAX:
                 raise
             continue
+        node.meters.lease_made(mounted.mount, registered.ttl_s)
         return registered, response
     raise AssertionError("the loop returns or raises")
 

@@ -121,6 +121,8 @@ async def _serve(config: Config, options: ServerOptions) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload, core, options, os.environ, listening)
+    loop.add_signal_handler(signal.SIGUSR1, core.telemetry.dump)
+    core.telemetry.start()
     try:
         for listener in config.listeners:
             handle = partial(dispatch, core, listener) if recovery is None else partial(recovery_api.dispatch, recovery)
@@ -129,6 +131,7 @@ async def _serve(config: Config, options: ServerOptions) -> int:
             tls = listener_tls(listener, ask_at_terminal)
             await _listen(edge, None if tls is None else tls.context)
             listening.append(Listening(edge, tls))
+            core.telemetry.edges.append(edge)
         dev_lines = await dev.start(core, options) if options.dev else []
         print(banner(config, core.identity, dev_lines, is_recovery=options.recovery), flush=True)
         has_pid_file = _write_pid(config)
@@ -186,6 +189,7 @@ async def _stop(core: Core, edges: Sequence[Edge], *, has_failed: bool) -> None:
         with contextlib.suppress(ClusterError, TimeoutError):
             async with asyncio.timeout(3):
                 await storage.raft.transfer_leadership()
+    core.telemetry.stop()
     await asyncio.gather(*(edge.stop() for edge in edges))
     await core.seal_now()
     storage.close()

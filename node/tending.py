@@ -8,6 +8,7 @@ import traceback
 from typing import Final
 
 from cluster.errors import ClusterError
+from cluster.meters import clock
 from engines.common.context import Caller
 from engines.common.errors import EngineError
 from node.errors import NodeError
@@ -26,12 +27,31 @@ async def tend_mounts(node: Unsealed) -> None:
             tasks = {uuid: task for uuid, task in tasks.items() if not task.done()}
             for mounted in node.router.by_path.values():
                 if mounted.engine.tend is not None and mounted.mount.uuid not in tasks:
-                    work = asyncio.get_running_loop().create_task(_tend(node, mounted))
+                    node.meters.rollback_queued += 1
+                    work = asyncio.get_running_loop().create_task(_timed(node, mounted, clock()))
                     tasks[mounted.mount.uuid] = work
             await asyncio.sleep(_PERIOD_S)
     finally:
         for task in tasks.values():
             task.cancel()
+
+
+async def _timed(node: Unsealed, mounted: Mounted, due_s: float) -> None:
+    meters, path = node.meters, mounted.mount.path
+    began_s = clock()
+    meters.rollback_queued -= 1
+    meters.rollback_inflight += 1
+    meters.rollback_waiting.add(began_s - due_s)
+    try:
+        await _tend(node, mounted)
+    finally:
+        took_s = clock() - began_s
+        meters.rollback_inflight -= 1
+        meters.rollback_attempt.add(took_s)
+        meters.route_rollback.add(took_s)
+        if node.config.telemetry.add_mount_point_rollback_metrics:
+            meters.of_mount("rollback", "attempt", path).add(took_s)
+            meters.of_mount("route", "rollback", path).add(took_s)
 
 
 async def _tend(node: Unsealed, mounted: Mounted) -> None:

@@ -196,7 +196,7 @@ async def _root_key(core: Core, keys: SealedKeys, seal: Seal, whole: bytes) -> b
     """The root key, by the seal that seals it, if this key may have it."""
     if not seal.is_auto:
         # One of its own: whatever happens here, no key stays behind in the node's seal.
-        shamir = ShamirSeal(core.sources.random)
+        shamir = core.telemetry.watch_seal(ShamirSeal(core.sources.random))
         shamir.use(whole)
         return await shamir.unwrap(keys.sealed_root_key)
     root_key = await seal.unwrap(keys.sealed_root_key)

@@ -7,9 +7,11 @@ node that has just restarted, serves the first request like the thousandth.
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from cluster.meters import Sampled, clock
 from cluster.store import Store
 from engines.common.context import Caller, Context, MountInfo, Outside
 from engines.common.errors import InvalidRequest, PermissionDenied
@@ -17,6 +19,7 @@ from engines.common.frame import Engine, Operation
 from engines.common.held import Held
 from engines.common.plan import Check, TokenGrant, Write
 from engines.registry import engine_for
+from node.activity import Activity
 from node.audit.broker import Broker
 from node.barrier import Barrier
 from node.config.model import Config
@@ -34,6 +37,7 @@ from node.policy import Acl, Decision
 from node.quotas.gate import Quotas
 from node.request import Request
 from node.sources import Sources
+from node.telemetry.meters import NodeMeters
 from node.tokens.model import TokenEntry, Ttls
 from node.upload import Upload
 from node.view import MountView, OpenedStore
@@ -60,13 +64,16 @@ class Unsealed:
         barrier: Barrier,
         sources: Sources,
         node_engine: Callable[[str], Engine],
+        meters: NodeMeters,
     ) -> None:
+        self.meters = meters
         self.config = config
         self.store = store
         self.barrier = barrier
         self.sources = sources
-        self.opened = OpenedStore(store, barrier)
+        self.opened = OpenedStore(store, barrier, meters)
         self.policies = Policies(self.opened, store)
+        self.activity = Activity(self.opened, sources, self._forget_known)
         self.audit = Broker(self.opened, store, sources, own_folders(config))
         self.quotas = Quotas(self.opened, store, sources, self._folded)
         self._node_engine = node_engine
@@ -213,7 +220,12 @@ class Unsealed:
         held = self._held.get(mount.uuid)
         if held is None:
             held = self._held[mount.uuid] = Held(self.sources.random(16).hex())
-        return Outside(commit, held, lambda policy: new_password(self.opened, policy, self.sources.random))
+        return Outside(
+            commit,
+            held,
+            lambda policy: new_password(self.opened, policy, self.sources.random),
+            partial(self.meters.outside_call, mount.type),
+        )
 
     def still_mounted(self, mount: Mount) -> Check:
         """What refuses a commit once this mount's table has changed. Raises NoRoute when the mount is gone already.
@@ -250,15 +262,24 @@ class Unsealed:
     async def identify(self, request: Request) -> Identified:
         """The sender, if its token is good now. Raises PermissionDenied, with one text for every reason."""
         tokens = self.ledger.tokens
+        began_s = clock() if self.meters.sampling.timed else 0.0
         seen = await tokens.lookup(request.token)
+        if began_s:
+            self.meters.token_lookup.add(clock() - began_s)
         if seen is None:
             raise PermissionDenied
         entry = seen.entry
         tokens.usable(entry, self.sources.now_ms(), request.client_address)
         policies, acl = self.rights(entry)
+        if began_s:
+            self.meters.fetch_acl_and_token.add(clock() - began_s)
+            self.meters.check_token.add(clock() - began_s)
         known = self._known.get(request.token)
         if known is not None and known.is_still(seen, acl, request.client_address):
             return known
+        if not acl.is_root:
+            found = self.router.match(entry.path)
+            self.activity.saw(entry, found[0].mount.accessor if found is not None else "")
         caller = Caller(
             token_key=seen.key,
             accessor=entry.accessor,
@@ -277,6 +298,14 @@ class Unsealed:
                 self._known.clear()
             self._known[request.token] = who
         return who
+
+    def new_timer(self, mounted: Mounted, operation: Operation) -> Sampled:
+        """The meter of this operation of a mount, kept with it from now on."""
+        timer = mounted.timers[operation] = self.meters.route(mounted.mount.path, operation)
+        return timer
+
+    def _forget_known(self) -> None:
+        self._known.clear()
 
     def rights(self, entry: TokenEntry) -> tuple[tuple[str, ...], Acl]:
         """The policies that apply to a token, those of its entity among them, and what they allow together.
@@ -371,13 +400,19 @@ class Unsealed:
 
     def bind(self, mount: Mount, grant: TokenGrant) -> Bound:
         """The entity that logs in. Raises PermissionDenied when it is disabled."""
-        return bind(
+        began_s = clock()
+        bound = bind(
             self.directory,
             mount.accessor,
             grant.alias_name,
             metadata=grant.alias_metadata,
             group_names=grant.group_names,
         )
+        took_s = clock() - began_s
+        self.meters.create_or_fetch_entity.add(took_s)
+        if grant.group_names is not None:
+            self.meters.external_groups.add(took_s)
+        return bound
 
     def _mounted_by_uuid(self, uuid: str) -> Mounted | None:
         return next((m for m in self.router.by_path.values() if m.mount.uuid == uuid), None)

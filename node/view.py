@@ -7,10 +7,12 @@ from typing import Final
 
 from cluster import store as sealed_store
 from cluster.errors import NoLeader
+from cluster.meters import clock
 from cluster.store import Store
 from engines.common.context import Seen
 from engines.common.plan import Delete, Put, Write
 from node.barrier import Barrier
+from node.telemetry.meters import NodeMeters
 
 CACHE_ENTRIES_MAX: Final = 131_072  # the documented default of cache_size
 CACHE_BYTES_MAX: Final = 64 * 1024 * 1024  # what a node may spend on opened entries, whatever their number
@@ -20,7 +22,10 @@ _ENTRY_OVERHEAD: Final = 300  # a Seen, its key and two dictionary slots
 class OpenedStore:
     """All storage, opened. Plaintext lives in the cache only while the node is unsealed (`close`)."""
 
-    def __init__(self, store: Store, barrier: Barrier) -> None:
+    def __init__(self, store: Store, barrier: Barrier, meters: NodeMeters) -> None:
+        self.meters = meters
+        self.hits = 0
+        meters.hits_now = lambda: self.hits
         self._store = store
         self._barrier = barrier
         # Ordered, as the oldest goes first: finding the first key of a plain dictionary passes over all that are gone.
@@ -32,18 +37,26 @@ class OpenedStore:
     def get(self, key: str) -> Seen | None:
         """The opened record at an absolute key. Raises BarrierDamaged when it was tampered with."""
         try:
-            return self._cache[key]
+            seen = self._cache[key]
         except KeyError:
-            pass
+            return self._fetched(key)
+        self.hits += 1
+        return seen
+
+    def _fetched(self, key: str) -> Seen | None:
         self._require_current()
+        began_s = clock()
         stored = self._store.get(key)
         seen = None if stored is None else Seen(key, self._barrier.open(key, stored.value), stored.index)
         self._remember(key, seen)
+        self.meters.barrier_get.add(clock() - began_s)
+        self.meters.cache_miss.value += 1
         return seen
 
     def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
         """Names directly below an absolute prefix."""
-        return self._store.list(prefix, after=after, limit=limit)
+        with self.meters.barrier_list.timing():
+            return self._store.list(prefix, after=after, limit=limit)
 
     def keys(self, prefix: str, limit: int | None = None) -> Collection[str]:
         """Every absolute key below prefix, in order, at most `limit` of them."""
@@ -55,9 +68,12 @@ class OpenedStore:
         Raises what Store.commit raises.
         """
         self._require_current()
+        began_s = clock()
         sealed = [self._sealed(prefix, write) for write in writes]
         sealed.extend(self._sealed("", write) for write in more)
-        return await self._store.commit(sealed)
+        index = await self._store.commit(sealed)
+        self.meters.commits.committed(prefix, writes, more, clock() - began_s)
+        return index
 
     def close(self) -> None:
         """Serve nothing more: the keys are gone, or the whole store was replaced under those who still work on it.
@@ -65,6 +81,8 @@ class OpenedStore:
         Also after the next unsealing, which makes a new one.
         """
         self._ended = True
+        self.meters.hits += self.hits
+        self.meters.hits_now = int  # of no cache: 0
         self._unwatch()
         self._forget()
 
@@ -90,6 +108,7 @@ class OpenedStore:
             return
         cache = self._cache
         cache[key] = seen
+        self.meters.cache_write.value += 1
         self._cache_bytes += size
         # Oldest first, not least used: a read then costs no bookkeeping.
         while self._cache_bytes > CACHE_BYTES_MAX or len(cache) > CACHE_ENTRIES_MAX:
@@ -99,6 +118,7 @@ class OpenedStore:
     def _forget_one(self, key: str) -> None:
         if key in self._cache:
             seen = self._cache.pop(key)
+            self.meters.cache_delete.value += 1
             self._cache_bytes -= _ENTRY_OVERHEAD + len(key) + (0 if seen is None else len(seen.value))
 
     def _changed(self, keys: Collection[str]) -> None:

@@ -42,6 +42,7 @@ class Broker:
 
     def __init__(self, opened: OpenedStore, store: Store, sources: Sources, forbidden: Sequence[Path]) -> None:
         self.sources = sources
+        self.meters = opened.meters
         self._opened = opened
         self._forbidden = [folder.resolve() for folder in forbidden]
         self._devices: tuple[Device, ...] = ()
@@ -132,7 +133,12 @@ class Broker:
         except InvalidRequest as error:
             # Enabled under other settings than today's: it fails until it is disabled, and says why.
             lines, sink = options.LineOptions(), _Unusable(str(error))
-        return Device(entry, redactor, Formatter(lines, redactor), Channel(entry.path, sink, self.sources))
+        return Device(
+            entry,
+            redactor,
+            Formatter(lines, redactor),
+            Channel(entry.path, sink, self.sources, self.meters.of_device(entry.path)),
+        )
 
     def _sink(self, entry: AuditEntry) -> Sink:
         match entry.type:

@@ -16,6 +16,7 @@ from typing import Final
 
 from node.audit.sinks import LinesRefused, Sink
 from node.sources import Sources
+from node.telemetry.meters import DeviceMeters, NodeMeters
 
 logger = logging.getLogger(__name__)
 
@@ -30,10 +31,11 @@ QUICK_AGAIN_S: Final = 30.0  # how long after its last slow write a sink is trus
 class Record:
     """The fate of one line over all devices: true with the first that has it, false when the last has failed."""
 
-    __slots__ = ("_future", "left", "outcome")
+    __slots__ = ("_future", "is_response", "left", "outcome")
 
-    def __init__(self, devices: int) -> None:
+    def __init__(self, devices: int, *, is_response: bool = False) -> None:
         self.left = devices
+        self.is_response = is_response
         self.outcome: bool | None = None if devices else True  # without a device there is nothing to record
         self._future: asyncio.Future[bool] | None = None
 
@@ -69,10 +71,6 @@ class _Batch:
     deadline: asyncio.TimerHandle | None = None
     is_late: bool = False
 
-    def fail(self) -> None:
-        for record in self.records:
-            record.failed()
-
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
@@ -83,8 +81,9 @@ class _Outcome:
 class Channel:
     """One device's queue. All methods are called on the event loop."""
 
-    def __init__(self, name: str, sink: Sink, sources: Sources) -> None:
+    def __init__(self, name: str, sink: Sink, sources: Sources, meters: DeviceMeters | None = None) -> None:
         self.name = name
+        self._meters = meters or NodeMeters().of_device(name)
         self.problem = ""  # why the device fails now; empty while it works
         self._sink = sink
         self._sources = sources
@@ -106,7 +105,7 @@ class Channel:
     def send(self, line: bytes, record: Record) -> None:
         """Take a line; `record` learns what became of it."""
         if self._is_closed or self._is_late or self._waiting_bytes + len(line) > QUEUE_BYTES_MAX:
-            record.failed()
+            self._failed(record)
         elif self._is_on_loop():
             self._write_now(line, record)
         else:
@@ -140,9 +139,9 @@ class Channel:
             self._sink.write((line,))
         except OSError as error:
             self._note(error)
-            record.failed()
+            self._failed(record)
         else:
-            record.succeeded()
+            self._took(record, clock() - started_s)
             if self.problem:
                 self._note(None)
         if clock() - started_s > SLOW_WRITE_S:
@@ -198,7 +197,7 @@ class Channel:
     def _late(self, batch: _Batch) -> None:
         batch.is_late = self._is_late = True
         self._note(TimeoutError(0, f"nothing was taken for {RECORD_TIMEOUT_S:.0f} s"))
-        batch.fail()
+        self._fail(batch)
 
     def _settle(self, batch: _Batch, outcome: _Outcome) -> None:
         if outcome.seconds > SLOW_WRITE_S:
@@ -210,15 +209,27 @@ class Channel:
             return
         if error is None:
             for record in batch.records:
-                record.succeeded()
+                self._took(record, outcome.seconds)
         elif isinstance(error, LinesRefused):
             for place, record in enumerate(batch.records):
                 if place in error.failed:
-                    record.failed()
+                    self._failed(record)
                 else:
-                    record.succeeded()
+                    self._took(record, outcome.seconds)
         else:
-            batch.fail()
+            self._fail(batch)
+
+    def _took(self, record: Record, took_s: float) -> None:
+        self._meters.took(is_response=record.is_response, took_s=took_s)
+        record.succeeded()
+
+    def _failed(self, record: Record) -> None:
+        self._meters.failed(is_response=record.is_response)
+        record.failed()
+
+    def _fail(self, batch: _Batch) -> None:
+        for record in batch.records:
+            self._failed(record)
 
     def _reopen(self) -> None:
         try:

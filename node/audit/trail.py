@@ -4,6 +4,7 @@ import asyncio
 from typing import Final
 
 from cluster.errors import ClusterError
+from cluster.meters import clock
 from engines.common.errors import PermissionDenied
 from engines.common.frame import Operation
 from node.audit.broker import Broker, Device
@@ -61,16 +62,24 @@ class Trail:
             is_allowed=True,
             granting=granting,
         )
+        began_s, meters = clock(), self._broker.meters
         record = self._send_request(self._exchange, "")
-        if not (await record.wait() if record.outcome is None else record.outcome):
+        is_recorded = await record.wait() if record.outcome is None else record.outcome
+        meters.audit_request.add(clock() - began_s)
+        if not is_recorded:
+            meters.audit_request_failure.value += 1
             raise AuditFailed(_REQUEST_FAILED)
 
     async def answered(self, response: Response) -> None:
         """Record the answer that is about to be given."""
         if self._request.path in _UNRECORDED_ANSWERS or self._request.upload is not None:
             return
+        began_s, meters = clock(), self._broker.meters
         record = self._send_response(response, "")
-        if not (await record.wait() if record.outcome is None else record.outcome):
+        is_recorded = await record.wait() if record.outcome is None else record.outcome
+        meters.audit_response.add(clock() - began_s)
+        if not is_recorded:
+            meters.audit_response_failure.value += 1
             raise AuditFailed(_RESPONSE_FAILED)
 
     async def refused(self, error: BaseException) -> None:
@@ -91,6 +100,7 @@ class Trail:
         done = await self._send_response(response, text).wait()
         if not done and not isinstance(error, ClusterError):
             # The cluster's own errors tell nothing that is stored here, and are what makes the node ask elsewhere.
+            self._broker.meters.audit_response_failure.value += 1
             raise AuditFailed(_RESPONSE_FAILED)
 
     async def request_refused(self, error: BaseException) -> None:
@@ -99,6 +109,7 @@ class Trail:
             return
         self._exchange = self._refused_exchange(is_allowed=not isinstance(error, (PermissionDenied, NotAWrappingToken)))
         if not await self._send_request(self._exchange, _text_of(error)).wait():
+            self._broker.meters.audit_request_failure.value += 1
             raise AuditFailed(_REQUEST_FAILED)
 
     def _refused_exchange(self, *, is_allowed: bool) -> Exchange:
@@ -125,7 +136,7 @@ class Trail:
         assert self._exchange is not None
         at_ms = self._broker.sources.now_ms()
         devices = self._take_devices(self._exchange)
-        record = Record(len(devices))
+        record = Record(len(devices), is_response=True)
         for device, head in zip(devices, self._heads, strict=True):
             device.channel.send(device.formatter.response_line(head, at_ms, response, error), record)
         return record

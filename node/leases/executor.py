@@ -23,6 +23,7 @@ from engines.common.plan import Delete, Put, Write
 from node.leases import store
 from node.leases.model import Commit, Lease, LeaseState, RevokeInEngine, SeenLease
 from node.leases.timeline import LEASE, due_key
+from node.telemetry.meters import NodeMeters
 
 ATTEMPTS_MAX: Final = 6  # after which a lease is irrevocable, until an operator revokes it anew
 # One attempt: longer than an engine's own bound of 10 s, whose error says more, and shorter than the shortest back-off,
@@ -50,7 +51,10 @@ def backoff_ms(attempts: int, jitter: int) -> int:
 class Executor:
     """Carries revocations out. `revoke_in_engine` raises when it could not."""
 
-    def __init__(self, sources: Sources, commit: Commit, revoke_in_engine: RevokeInEngine) -> None:
+    def __init__(
+        self, sources: Sources, commit: Commit, revoke_in_engine: RevokeInEngine, meters: NodeMeters | None = None
+    ) -> None:
+        self._meters = meters or NodeMeters()
         self._sources = sources
         self._commit = commit
         self._revoke_in_engine = revoke_in_engine
@@ -131,6 +135,7 @@ class Executor:
         for seen, error in zip(claimed, errors, strict=True):
             if error and not seen.lease.forced:
                 failures.append(Failure(seen.lease.lease_id, error))
+                self._meters.lease_expiration_error.value += 1
                 if seen.lease.attempts >= ATTEMPTS_MAX:
                     sets.append(_given_up(seen, error))
             else:
@@ -143,8 +148,9 @@ class Executor:
         """The engine's refusal; "" when it did what was asked."""
         async with turns:
             try:
-                async with asyncio.timeout(_ACT_S_MAX):
-                    await self._revoke_in_engine(lease)
+                with self._meters.revoke_common.timing():
+                    async with asyncio.timeout(_ACT_S_MAX):
+                        await self._revoke_in_engine(lease)
             except TimeoutError:
                 return f"no answer within {_ACT_S_MAX:.0f} s"
             except (EngineError, ClusterError) as error:

@@ -15,6 +15,7 @@ from node.leases.background import Background
 from node.leases.executor import Executor, Failure
 from node.leases.model import Commit, Lease, LeaseState, RenewInEngine, SeenLease
 from node.leases.queue import BATCH, queue_leases, read_lease
+from node.telemetry.meters import NodeMeters
 from node.tokens import store as token_records
 from node.tokens.logic import ID_RANDOM_BYTES, base62_id, end_of, least_max, left_s
 from node.tokens.model import SeenToken, TokenType, TtlsOf
@@ -48,7 +49,9 @@ class LeaseManager:
         executor: Executor,
         revoker: Revoker,
         renew_in_engine: RenewInEngine,
+        meters: NodeMeters | None = None,
     ) -> None:
+        self.meters = meters or NodeMeters()
         self.view = view
         self.sources = sources
         self.executor = executor
@@ -94,7 +97,8 @@ class LeaseManager:
             end_at_ms=end_at_ms,
             internal=grant.internal,
         )
-        return await self._registered(lease, end.warnings, now_ms)
+        with self.meters.register_lease.timing():
+            return await self._registered(lease, end.warnings, now_ms)
 
     async def _registered(self, lease: Lease, warnings: tuple[str, ...], now_ms: int) -> Registered:
         writes: list[Write] = []
@@ -122,6 +126,10 @@ class LeaseManager:
         Raises:
             InvalidRequest: There is no such lease, it has ended, is not renewable, or has reached its maximum.
         """
+        with self.meters.renew_lease.timing():
+            return await self._renewed(lease_id, increment_s)
+
+    async def _renewed(self, lease_id: str, increment_s: int) -> tuple[Lease, tuple[Write, ...], tuple[str, ...]]:
         seen, now_ms = await self._existing(lease_id, "lease not found"), self.sources.now_ms()
         lease = seen.lease
         if lease.state is not LeaseState.ACTIVE or now_ms >= lease.expire_at_ms:
@@ -153,7 +161,8 @@ class LeaseManager:
 
     async def lookup(self, lease_id: str) -> Lease:
         """The lease. Raises InvalidRequest ("invalid lease")."""
-        return (await self._existing(lease_id, "invalid lease")).lease
+        with self.meters.fetch_lease_times.timing():
+            return (await self._existing(lease_id, "invalid lease")).lease
 
     async def _existing(self, lease_id: str, refusal: str) -> SeenLease:
         seen = await read_lease(self.view, lease_id)
@@ -189,11 +198,12 @@ class LeaseManager:
         Raises:
             InvalidRequest: With is_sync, the engine refused; it is tried again by itself.
         """
-        await queue_leases([lease_id], self.view, self.sources, self._commit)
-        if not is_sync:
-            self.work.set()
-            return
-        _raise_first(await self._see_off([lease_id]))
+        with self.meters.revoke_lease.timing():
+            await queue_leases([lease_id], self.view, self.sources, self._commit)
+            if not is_sync:
+                self.work.set()
+                return
+            _raise_first(await self._see_off([lease_id]))
 
     async def _see_off(self, lease_ids: Sequence[str]) -> list[Failure]:
         """Revoke queued leases; returns once each is gone, or its engine has refused.
@@ -219,6 +229,10 @@ class LeaseManager:
         Raises:
             InvalidRequest: With is_sync, an engine refused; all others were asked nevertheless.
         """
+        with (self.meters.revoke_force if is_forced else self.meters.revoke_prefix).timing():
+            await self._revoke_prefix(prefix, is_forced=is_forced, is_sync=is_sync)
+
+    async def _revoke_prefix(self, prefix: str, *, is_forced: bool, is_sync: bool) -> None:
         now_ms = self.sources.now_ms()
         task = f"{store.PREFIX_TASKS}{now_ms:016x}-{base62_id(self.sources.random(ID_RANDOM_BYTES))}"
         await self._commit([Put(task, store.encode_prefix_task(prefix.strip("/"), is_forced, now_ms))])

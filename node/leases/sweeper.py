@@ -100,9 +100,16 @@ class Sweeper:
         after = self._after
         batch = await due_by(self._view, self.now_ms(), _BATCH, after)
         self._go_on_behind(batch)
+        self._count(batch)
         await self._guarded([due for due in batch if due.kind != LEASE], self._revoker.end_due)
         await self._guarded([due for due in batch if due.kind == LEASE], self._end_leases)
         return len(batch) + begun + bool(after)
+
+    def _count(self, batch: Sequence[Due]) -> None:
+        meters, now_ms = self._manager.meters, self.now_ms()
+        meters.lease_expiration.value += len(batch)
+        for due in batch:
+            meters.lease_in_queue.add((now_ms - due.at_ms) / 1000)
 
     def _go_on_behind(self, batch: Sequence[Due]) -> None:
         """Let the next sweep begin where this batch ends; from the front again at the end, and every so often."""
@@ -191,7 +198,11 @@ class Sweeper:
 
     def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
-        self._groups.setdefault(name, set()).add(task)
+        group = self._groups.setdefault(name, set())
+        group.add(task)
+        meters = self._manager.meters
+        meters.jobs.add(sum(map(len, self._groups.values())))
+        meters.queues.of(name or "prefix").add(len(group))
         task.add_done_callback(lambda done: self._ended(name, done))
         return task
 

@@ -93,6 +93,7 @@ class Quotas:
         headers = _headers(taken) if self.rules.config.response_headers else {}
         if taken.is_allowed:
             return Verdict(None, headers) if headers else ADMITTED
+        self._opened.meters.rate_limited.of(limit.name).value += 1
         return Verdict(RateLimited(path), headers)
 
     def _path(self, raw: str) -> str:

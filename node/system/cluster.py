@@ -58,8 +58,12 @@ class _Cluster:
 
     async def seal(self, request: Nothing, ctx: Context) -> Plan:
         # The answer must leave through the node that is still unsealed.
-        self.core.spawn_detached(self.core.seal_now())
+        self.core.spawn_detached(self._seal())
         return Plan()
+
+    async def _seal(self) -> None:
+        with self.core.meters.seal_with_request.timing():
+            await self.core.seal_now()
 
     async def step_down(self, request: Nothing, ctx: Context) -> Plan:
         if isinstance(self.core.storage, RaftStorage):
@@ -70,7 +74,8 @@ class _Cluster:
 
     async def _hand_over(self, storage: RaftStorage) -> None:
         try:
-            await storage.raft.transfer_leadership()
+            with self.core.meters.step_down.timing():
+                await storage.raft.transfer_leadership()
         except (MembershipRefused, NoLeader) as error:
             # Alone, or nobody has caught up: as documented, the node may win again at once.
             logger.info("leadership was not handed over: %s", error)

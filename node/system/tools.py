@@ -11,9 +11,6 @@ from engines.common.errors import InvalidRequest
 from engines.common.fields import Kind, body_param, path_param
 from engines.common.frame import Operation, Route
 from engines.common.plan import Answer, Plan
-from node.core import Core
-from node.system.cluster import rfc3339
-from node.version import BUILD_DATE, VERSION
 
 RANDOM_BYTES_MAX: Final = 131_072  # 128 KiB: enough for any key, too little to be a load
 
@@ -97,25 +94,12 @@ async def _hash(request: Hash, ctx: Context) -> Plan:
     return Plan(Answer(data={"sum": _written(hashlib.new(algorithm, raw).digest(), request.format)}))
 
 
-@dataclass(frozen=True, slots=True)
-class _Status:
-    core: Core
-
-    async def experiments(self, request: Nothing, ctx: Context) -> Plan:
-        return Plan(Answer(data={"available": [], "enabled": []}))  # those of the configuration are accepted only
-
-    async def version_history(self, request: Nothing, ctx: Context) -> Plan:
-        info = {
-            "build_date": BUILD_DATE,
-            "previous_version": None,
-            "timestamp_installed": rfc3339(self.core.identity.started_at_ms),
-        }
-        return Plan(Answer(data={"keys": [VERSION], "key_info": {VERSION: info}}))
+async def _experiments(request: Nothing, ctx: Context) -> Plan:
+    return Plan(Answer(data={"available": [], "enabled": []}))  # those of the configuration are accepted only
 
 
-def routes(core: Core) -> tuple[Route, ...]:
-    """The routes of tools and of what the server says about itself."""
-    own = _Status(core)
+def routes() -> tuple[Route, ...]:
+    """The routes of tools, and of what is there for compatibility."""
     return (
         *(
             Route(pattern=pattern, operation=Operation.UPDATE, request=Random, handler=_random, summary="Random bytes.")
@@ -136,15 +120,8 @@ def routes(core: Core) -> tuple[Route, ...]:
             pattern="experiments",
             operation=Operation.READ,
             request=Nothing,
-            handler=own.experiments,
+            handler=_experiments,
             unauthenticated=True,
             summary="The experiments of this node: none.",
-        ),
-        Route(
-            pattern="version-history",
-            operation=Operation.LIST,
-            request=Nothing,
-            handler=own.version_history,
-            summary="The versions that ran here.",
         ),
     )

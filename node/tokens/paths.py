@@ -156,8 +156,9 @@ class TokenPaths:
         return self._shown("", await self._of_accessor(request.accessor, ctx), ctx)
 
     def _shown(self, token: str, seen: SeenToken, ctx: Context) -> Plan:
-        policies = self._identity_policies(seen.entry.entity_id)
-        return Plan(Answer(data=lookup_data(token, seen.entry, ctx.sources.now_ms(), policies)))
+        with self._tokens.meters.fetch_token_times.timing():
+            policies = self._identity_policies(seen.entry.entity_id)
+            return Plan(Answer(data=lookup_data(token, seen.entry, ctx.sources.now_ms(), policies)))
 
     async def accessors(self, request: Nothing, ctx: Context) -> Plan:
         found = [accessor async for accessor in self._tokens.accessors()]

@@ -20,6 +20,7 @@ from node.leases import paging
 from node.leases.model import Commit
 from node.leases.queue import queue_leases_of
 from node.leases.timeline import SPARED, TOKEN, Due, due_key, due_put
+from node.telemetry.meters import NodeMeters
 from node.tokens import store
 from node.tokens.model import SeenToken
 from node.tokens.token_store import TokenStore, is_alive
@@ -30,8 +31,15 @@ BATCH: Final = 64  # tokens in one commit: about 20 KB, and a few ms on the even
 class Revoker:
     """Ends tokens. `cubbyhole_of` tells below which storage prefix a token's cubbyhole lies; "" for nowhere."""
 
-    def __init__(self, tokens: TokenStore, commit: Commit, cubbyhole_of: Callable[[str], str] = lambda _: "") -> None:
+    def __init__(
+        self,
+        tokens: TokenStore,
+        commit: Commit,
+        cubbyhole_of: Callable[[str], str] = lambda _: "",
+        meters: NodeMeters | None = None,
+    ) -> None:
         self._tokens = tokens
+        self._meters = meters or NodeMeters()
         self._view: View = tokens.view
         self._commit = commit
         self._cubbyhole_of = cubbyhole_of
@@ -45,9 +53,10 @@ class Revoker:
 
     async def revoke_all(self, keys: Sequence[str]) -> None:
         """As `revoke`, for several tokens."""
-        await self._remove(keys)
-        for key in keys:
-            await self._cut_below(key)
+        with self._meters.revoke_tree.timing():
+            await self._remove(keys)
+            for key in keys:
+                await self._cut_below(key)
 
     async def revoke_sparing_children(self, key: str) -> None:
         """End the token; its children become orphans."""
@@ -108,7 +117,8 @@ class Revoker:
                 await self._free_below(due.name)
             else:
                 await self._cut_below(due.name)
-            await queue_leases_of(due.name, self._view, self._tokens.sources, self._commit)
+            with self._meters.revoke_by_token.timing():
+                await queue_leases_of(due.name, self._view, self._tokens.sources, self._commit)
             await self._empty_cubbyhole(due.name)
             done.append(Delete(due.key))
         if done:

@@ -20,6 +20,7 @@ from engines.common.plan import Check, Delete, Put, Write
 from node.errors import BarrierDamaged
 from node.leases import paging
 from node.leases.timeline import TOKEN, due_key, due_put
+from node.telemetry.meters import NodeMeters
 from node.tokens import store
 from node.tokens.logic import ID_RANDOM_BYTES, End, base62_id, end_of, least_max
 from node.tokens.model import (
@@ -49,10 +50,19 @@ def random_token(sources: Sources, kind: TokenType) -> str:
 class TokenStore:
     """Every token, by its HMAC. `ttls_of` tells the limits in force for a request path at this moment."""
 
-    def __init__(self, view: View, sources: Sources, salt: bytes, sealer: Sealer, ttls_of: TtlsOf) -> None:
+    def __init__(
+        self,
+        view: View,
+        sources: Sources,
+        salt: bytes,
+        sealer: Sealer,
+        ttls_of: TtlsOf,
+        meters: NodeMeters | None = None,
+    ) -> None:
         self.view = view
         self.sources = sources
         self.ttls_of = ttls_of
+        self.meters = meters or NodeMeters()
         self._salted = KeyedHmac(salt)
         self._sealer = sealer
         self._named = lru_cache(_REMEMBERED)(self._names_of)
@@ -227,6 +237,7 @@ class TokenStore:
             bound_cidrs=spec.bound_cidrs,
             internal=spec.internal,
         )
+        self.meters.token_made(entry)
         if is_batch:
             return self._sealed(entry)
         token = spec.id or random_token(self.sources, spec.type)

@@ -11,6 +11,7 @@ from typing import Any
 import bcrypt
 
 from node.config.load import load
+from node.config.model import Config
 from node.core import Core, NodeIdentity
 from node.dispatch import dispatch
 from node.initialize import InitRequest, initialize
@@ -128,10 +129,10 @@ def reply_of(response: Response) -> Reply:
 
 
 @asynccontextmanager
-async def live(seed: int = 1) -> AsyncIterator[Live]:
+async def live(seed: int = 1, config: Config | None = None) -> AsyncIterator[Live]:
     """A node that has just been initialised; its root token is `ROOT`, KV version 2 is at secret/."""
     sources = FixedSources(NOW_MS, seed)
-    config = load([], {}, dev=True)
+    config = config or load([], {}, dev=True)
     core = Core(
         config=config,
         storage=InmemStorage(),

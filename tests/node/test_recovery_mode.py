@@ -9,6 +9,7 @@ from engines.common.errors import PermissionDenied
 from node import recovery_mode
 from node.errors import Sealed
 from node.recovery_mode import RecoveryNode
+from node.telemetry.meters import NodeMeters
 from node.view import OpenedStore
 from tests.node.cores import raft_core
 
@@ -28,7 +29,7 @@ async def test_cve_2026_63132_the_recovery_token_is_compared_in_constant_time(
         node = RecoveryNode(core)
         with pytest.raises(Sealed):
             node.require_token("hvr.right")
-        node.opened = OpenedStore(core.storage.store, core.barrier)
+        node.opened = OpenedStore(core.storage.store, core.barrier, NodeMeters())
         node._token_digest = sha256(b"hvr.right")
         for wrong in ("", "hvr.righ", "hvr.rightx", "hvr.wrong", "\ud800"):
             with pytest.raises(PermissionDenied):
