@@ -1,6 +1,7 @@
 """The compose cluster, run: its leader killed, its containers removed and made anew, upgraded one by one under writes.
 
-Grafana is left out, because its image would have to be pulled; its files are checked in test_grafana.py.
+Prometheus is Debian's. Grafana is left out, because its image would have to be pulled; its files are checked in
+test_monitoring.py.
 """
 
 import json
@@ -8,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from functools import partial
+from urllib.request import urlopen
 
 import pytest
 
@@ -31,7 +33,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     wheel_folder = wheels(folder)
     build(OLD, wheel_folder, env, label="old")
     build(NEW, wheel_folder, env, label="new")
-    with stack(folder, OLD, env, ("seal-key", *NODES)) as running:
+    with stack(folder, OLD, env, ("seal-key", *NODES, "prometheus")) as running:
         running.initialize()
         assert running.call(0, "POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}}).status == 204
         yield running
@@ -61,6 +63,21 @@ def test_the_commands_of_the_readme(three: Stack) -> None:
     assert [line.split()[0] for line in listed.splitlines()[2:]] == list(NODES), listed
     assert put(three, 0, "first", CANARY)
     assert [get(three, index, "first") for index in range(3)] == [CANARY] * 3
+
+
+def test_prometheus_sees_all_three(three: Stack) -> None:
+    """With the configuration of deploy/prometheus: each node is up, and one of them is active."""
+
+    def ask(query: str) -> list[str]:
+        address = f"http://127.0.0.1:{three.prometheus_port}/api/v1/query?query={query}"
+        try:
+            with urlopen(address, timeout=10) as answer:
+                return sorted(each["value"][1] for each in json.load(answer)["data"]["result"])
+        except OSError:
+            return []
+
+    wait_until(lambda: ask("up") == ["1", "1", "1"], "all three are scraped", 90)
+    wait_until(lambda: ask("vault_core_active") == ["0", "0", "1"], "one of them is active", 60)
 
 
 def test_the_root_file_system_cannot_be_written(three: Stack) -> None:
@@ -96,7 +113,7 @@ def _started(three: Stack, node: str) -> bool:
 def test_volumes_outlive_their_containers(three: Stack) -> None:
     """All containers removed and made anew: the cluster unseals itself within 15 s and holds what it held."""
     three.compose("down")
-    three.up("seal-key", *NODES)
+    three.up("seal-key", *NODES, "prometheus")
     wait_until(three.all_serve, "all three serve", 15)
     assert get(three, three.wait_leader(), "first") == CANARY
 
