@@ -56,10 +56,11 @@ async def serve(node: Unsealed, request: Request) -> Response:
 
 async def _timed(node: Unsealed, request: Request) -> Response:
     began_s = clock()
+    # Asked first: a request that replaces the store (a restore) leaves nothing behind it that could be asked.
+    is_login = not request.token or _ignores_token(node, request)
     try:
         return await (_recorded(node, request) if node.audit.enabled else _serve(node, request, None))
     finally:
-        is_login = not request.token or _ignores_token(node, request)
         (node.meters.handle_login if is_login else node.meters.handle_request).add(clock() - began_s)
 
 
