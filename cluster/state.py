@@ -21,7 +21,7 @@ import lmdb
 
 from cluster import swap
 from cluster.errors import DataFolderRefused, StorageFailed
-from cluster.flusher import INLINE_AVERAGE_S_MAX, INLINE_SLOW_S, Flight, Flusher, is_full
+from cluster.flusher import Flight, Flusher, is_full
 from cluster.integrity import check_file
 from cluster.keys import behind, names_below
 from cluster.lmdb_check import REMEDY, FileDamaged
@@ -29,7 +29,6 @@ from cluster.outcome import APPLIED, Applied, Outcome, Rejected, changed_keys, f
 from cluster.overlay import Overlay
 from cluster.snapshot import SnapshotReader, records, verify
 from cluster.store import Check, Put, Stored, Write
-from cluster.sync_pace import SyncPace
 from cluster.table import Check as FileCheck
 from cluster.table import Meta, Table
 
@@ -73,7 +72,6 @@ class State:
         self._folder = folder
         self._threaded = threaded
         self._clock = clock
-        self._pace = SyncPace(threaded=threaded, average_s_max=INLINE_AVERAGE_S_MAX, slow_s=INLINE_SLOW_S)
         self._failure: StorageFailed | None = None
         self._watchers: list[Callable[[Collection[str]], None]] = []
         self._call_soon = call_soon
@@ -270,12 +268,10 @@ class State:
         if self._flight is not None or self._failure is not None or self._applied is self._durable:
             return
         flight = self._take_off()
-        started_s = self._clock()
-        if not self._pace.wants_inline(started_s):
+        if self._threaded:
             self._flusher.submit(flight, self._table, self._land)
             return
         flight.write(self._table)
-        self._pace.note(self._clock(), self._clock() - started_s, inline=True)
         self._land(flight)
 
     def _take_off(self) -> Flight:

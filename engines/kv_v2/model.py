@@ -137,7 +137,7 @@ class Version(NamedTuple):
 class KeyMetadata(NamedTuple):
     """All that is known of a key except its values.
 
-    `key_id` is random and names the key's values in storage, so that a key that is removed and made again never
+    `key_id` is unique and names the key's values in storage, so that a key that is removed and made again never
     shows a value of its former life. Invariant: `versions` holds at most the numbers up to `current_version`;
     `oldest_version` is 0 until a version has been pruned.
     """
