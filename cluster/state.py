@@ -25,12 +25,13 @@ from cluster.flusher import Flight, Flusher, is_full
 from cluster.integrity import check_file
 from cluster.keys import behind, names_below
 from cluster.lmdb_check import REMEDY, FileDamaged
-from cluster.outcome import APPLIED, Applied, Outcome, Rejected, changed_keys, first_conflict
+from cluster.outcome import APPLIED, Applied, Outcome, Rejected, first_conflict
 from cluster.overlay import Overlay
 from cluster.snapshot import SnapshotReader, records, verify
 from cluster.store import Check, Put, Stored, Write
 from cluster.table import Check as FileCheck
 from cluster.table import Meta, Table
+from cluster.watchers import Watchers
 
 __all__ = ["Applied", "Rejected", "State"]
 
@@ -73,7 +74,7 @@ class State:
         self._threaded = threaded
         self._clock = clock
         self._failure: StorageFailed | None = None
-        self._watchers: list[Callable[[Collection[str]], None]] = []
+        self._watchers = Watchers()
         self._call_soon = call_soon
         # Views of the file that a larger map or another file would make useless: closed before.
         self._views: WeakSet[SnapshotReader | FileCheck] = WeakSet()
@@ -130,11 +131,10 @@ class State:
                 outcomes.append(Rejected(conflict))
                 continue
             for write in writes:
-                if isinstance(write, Put):
-                    self._active.set(write.key, Stored(write.value, index))
-                elif not isinstance(write, Check):
-                    self._active.set(write.key, None)
-            changed += changed_keys(writes)
+                if isinstance(write, Check):
+                    continue
+                self._active.set(write.key, Stored(write.value, index) if isinstance(write, Put) else None)
+                changed.append(write.key)
             outcomes.append(APPLIED)
         self._advance(index, term)
         if changed:
@@ -155,13 +155,9 @@ class State:
         """The peers last set."""
         return self._applied.peers
 
-    def watch(self, callback: Callable[[Collection[str]], None]) -> Callable[[], None]:
-        """Call back inside apply with the keys an entry changed; empty means that anything may have changed.
-
-        Returns how to stop it.
-        """
-        self._watchers.append(callback)
-        return lambda: self._watchers.remove(callback)
+    def watch(self, callback: Callable[[Collection[str]], None], below: Sequence[str] = ()) -> Callable[[], None]:
+        """As Store.watch."""
+        return self._watchers.add(callback, below)
 
     def _advance(self, index: int, term: int) -> None:
         last = self._applied
@@ -174,16 +170,16 @@ class State:
             self._begin_later()
 
     def _tell(self, keys: Collection[str]) -> None:
-        for watcher in tuple(self._watchers):
-            watcher(keys)
+        self._watchers.tell(keys)
 
     # Reading -----------------------------------------------------------------------------------------------------
 
     def get(self, key: str) -> Stored | None:
         """The value at exactly this key."""
-        for overlay in self._overlays():
-            if key in overlay.entries:
-                return overlay.get(key)
+        if key in self._active.entries:
+            return self._active.entries[key]
+        if self._flight is not None and key in self._flight.overlay.entries:
+            return self._flight.overlay.entries[key]
         try:
             return self._table.get(key)
         except lmdb.Error as error:  # a page that is damaged

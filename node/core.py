@@ -138,7 +138,7 @@ class Core:
         self.clock = ClockGuard(self.sources, written_ms)
         self.storage.on_change = self._role_changed
         self.storage.on_failed = self._storage_failed
-        self.storage.store.watch(self._store_changed)
+        self.storage.store.watch(self._store_changed, (KEYRING_KEY, SEAL_CONFIG_KEY))
 
     @property
     def meters(self) -> NodeMeters:

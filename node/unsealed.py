@@ -86,7 +86,7 @@ class Unsealed:
         self._contexts: dict[str, tuple[MountView, MountInfo, Outside]] = {}
         self._held: dict[str, Held] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._unwatch = store.watch(self._changed)
+        self._unwatch = store.watch(self._changed, (MOUNTS_KEY, AUTH_KEY))
 
     @property
     def router(self) -> Router:

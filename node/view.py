@@ -116,16 +116,16 @@ class OpenedStore:
             self._forget_one(oldest)
 
     def _forget_one(self, key: str) -> None:
-        if key in self._cache:
-            seen = self._cache.pop(key)
-            self.meters.cache_delete.value += 1
-            self._cache_bytes -= _ENTRY_OVERHEAD + len(key) + (0 if seen is None else len(seen.value))
+        seen = self._cache.pop(key)
+        self.meters.cache_delete.value += 1
+        self._cache_bytes -= _ENTRY_OVERHEAD + len(key) + (0 if seen is None else len(seen.value))
 
     def _changed(self, keys: Collection[str]) -> None:
         if not keys:
             self._forget()
         for key in keys:
-            self._forget_one(key)
+            if key in self._cache:
+                self._forget_one(key)
 
 
 class MountView:

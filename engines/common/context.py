@@ -35,7 +35,8 @@ class Sources(Protocol):
         """That many bytes from a cryptographic source."""
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as all that each request makes: freezing costs as much as filling does (docs/performance.md).
+@dataclass(slots=True, unsafe_hash=True)
 class Seen:
     """A record as it was read, and the index to name in the write that depends on it."""
 

@@ -38,7 +38,8 @@ class KeyPath:
     path: str = path_param(_PATH)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen, as all that each request makes: freezing costs as much as filling does (docs/performance.md).
+@dataclass(slots=True, kw_only=True)
 class DataRead:
     """GET data/:path."""
 
@@ -46,7 +47,7 @@ class DataRead:
     version: int = body_param(Kind.INT, "Version to read; 0 is the newest.", default=0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class DataWrite:
     """POST and PATCH data/:path."""
 

@@ -39,7 +39,8 @@ def version_key(key_id: str, number: int) -> str:
     return f"versions/{key_id}/{number}"
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as all that each request makes: freezing costs as much as filling does (docs/performance.md).
+@dataclass(slots=True)
 class Key:
     """A key as it was read. `v1_values` is set while the key is still stored as version 1 left it."""
 
