@@ -133,8 +133,7 @@ class RouteTable:
                 continue
             route = pattern.routes.get(operation)
             if route is not None:
-                captures = {name: value or "" for name, value in found.groupdict().items()}
-                return Match(route, captures)
+                return Match(route, found.groupdict(""))
             seen = True
         if seen:
             raise Unsupported
@@ -166,6 +165,8 @@ class Engine:
     the spelling of an alias name that the method's logins use, for the aliases that an operator writes. `login_role`
     tells which role the body of a login names, "" for none: rate limits are asked before anything is verified.
 
+    `reads_are_pure`: READ and LIST only read the mount's storage, so that nothing has happened when they are cut off.
+
     `tend` is what the active node calls when it takes over and every second from then on, never twice at once for a
     mount: it ends what was begun outside and not finished. `close` is called before a mount goes, after its leases were
     revoked; it raises when something outside could not be taken back.
@@ -183,3 +184,4 @@ class Engine:
     fold_alias: Callable[[str], str] | None = None
     tend: Callable[[Context], Awaitable[None]] | None = None
     close: Callable[[Context], Awaitable[None]] | None = None
+    reads_are_pure: bool = False
