@@ -301,7 +301,7 @@ async def _commit(
     more = (*granted.writes, *wrap_writes)
     if plan.writes or more:
         # What committed names what it was based on, so the commit itself is the proof that nothing read was stale.
-        await node.opened.commit(node.prefix_of(mounted.mount), plan.writes, more)
+        await node.opened.commit(mounted.prefix, plan.writes, more)
     elif not sender.has_spent and not plan.is_committed:
         # The gate of design.md, section 2: after everything was read, before anything is said.
         node.store.require_lease(since)

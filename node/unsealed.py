@@ -93,7 +93,9 @@ class Unsealed:
         """The mount table as of now."""
         if self._router is None:
             self._contexts.clear()
-            self._router = Router(Mounted(mount, self.engine_of(mount)) for mount in self.mounts())
+            self._router = Router(
+                Mounted(mount, self.engine_of(mount), self.prefix_of(mount)) for mount in self.mounts()
+            )
         return self._router
 
     @property

@@ -62,7 +62,8 @@ class KnownLease:
     renewable: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen, as all that each request makes: freezing costs as much as filling does (docs/performance.md).
+@dataclass(slots=True, unsafe_hash=True, kw_only=True)
 class TokenGrant:
     """What a login earned: the pipeline makes the token (API documentation, "Tokens"). In seconds, 0 for unset.
 
