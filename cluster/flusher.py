@@ -11,10 +11,10 @@ from cluster.meters import clock
 from cluster.overlay import Overlay
 from cluster.table import Meta, Table
 
-# LMDB rewrites a page for each key it touches: writes that wait for others share pages and one sync. With 16,384 keys a
+# LMDB rewrites a page for each key it touches: writes that wait for others share pages and one sync. With 8,192 keys a
 # write costs a third of what it does with 1,024 (docs/performance.md). A restart replays as many from the journal.
-FLUSH_BYTES: Final = 16 * 1024 * 1024
-FLUSH_KEYS: Final = 16_384
+FLUSH_BYTES: Final = 8 * 1024 * 1024
+FLUSH_KEYS: Final = 8192
 FLUSH_AFTER_S: Final = 1.0
 
 
@@ -33,7 +33,7 @@ class Flight:
         """Write it in one transaction; `error` says if that failed. Any thread, one flight at a time."""
         began_s = clock()
         try:
-            table.write(self.overlay.items(), self.meta, self.file_bytes)
+            table.write(self.overlay.sorted_items(), self.meta, self.file_bytes)
         except (lmdb.Error, OSError) as error:
             self.error = error
         self.took_s = clock() - began_s

@@ -213,14 +213,14 @@ class State:
 
     def _first_at(self, position: str) -> str | None:
         """The smallest key there is, not less than position."""
-        while True:
-            candidates = [overlay.first_at(position) for overlay in self._overlays()]
-            candidates.append(self._table.first_at(position))
-            key = min((candidate for candidate in candidates if candidate is not None), default=None)
-            # A key that an overlay has deleted is passed over; one that only LMDB has needs no look at its value.
-            if key is None or not self._is_deleted(key):
-                return key
-            position = behind(key)
+        candidates = [overlay.first_at(position) for overlay in self._overlays()]
+        candidates.append(self._table.first_at(position))
+        key = min((candidate for candidate in candidates if candidate is not None), default=None)
+        # One that only LMDB has needs no look at its value.
+        if key is None or not self._is_deleted(key):
+            return key
+        # What was worked off from the front of an index is many deleted keys in a row: one walk passes over them all.
+        return next((key for key, stored in self._rows_from(behind(key)) if stored is not None), None)
 
     def _is_deleted(self, key: str) -> bool:
         for overlay in self._overlays():

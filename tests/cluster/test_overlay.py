@@ -20,4 +20,4 @@ def test_order_at_any_moment(steps: list[tuple[str, bool, str]]) -> None:
         model[key] = stored
         assert overlay.first_at(position) == next(model.irange(minimum=position), None)
         assert list(overlay.items_from(position)) == [(name, model[name]) for name in model.irange(minimum=position)]
-    assert list(overlay.items()) == list(model.items())
+    assert list(overlay.sorted_items()) == list(model.items())
