@@ -1,14 +1,12 @@
 """The state machine of one node: what the applied Raft entries say, in LMDB and in front of it in memory.
 
 Applying an entry touches memory only. What has gathered is written to LMDB in one synced transaction, together with
-the index it reflects, in a thread unless the disk is fast; after a crash the journal replays what LMDB has not
-seen. `apply` never raises for what
-an entry says. All methods belong to the event loop's thread, but for `prepare_import` and reading a snapshot.
+the index it reflects, in a thread; after a crash the journal replays what LMDB has not seen. `apply` never raises for
+what an entry says. All methods belong to the event loop's thread, but for `prepare_import` and reading a snapshot.
 """
 
 import asyncio
 import heapq
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -55,14 +53,12 @@ class State:
         call_soon: Callable[[Callable[[], None]], object],
         *,
         threaded: bool = True,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Open or create `vault.db` in folder; finishes an import that a crash has cut off.
 
         Args:
             call_soon: Runs a function soon on the event loop's thread; is called from the flusher's too.
             threaded: False writes on the calling thread, when an overlay is full or on `flush_now` (the simulation).
-            clock: Seconds, of which only differences count.
 
         Raises:
             DataFolderRefused: The LMDB file is damaged: it was read to its end, without LMDB, before LMDB maps it.
@@ -72,7 +68,6 @@ class State:
         self.on_flushed: Callable[[float, float], None] = lambda created_s, persisted_s: None
         self._folder = folder
         self._threaded = threaded
-        self._clock = clock
         self._failure: StorageFailed | None = None
         self._watchers = Watchers()
         self._call_soon = call_soon
