@@ -7,6 +7,7 @@ what an entry says. All methods belong to the event loop's thread, but for `prep
 
 import asyncio
 import heapq
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -266,9 +267,9 @@ class State:
         self._land(flight)
 
     def _take_off(self) -> Flight:
-        began_s = self._clock()
+        began_s = time.perf_counter()
         self._flight = Flight(self._active, self._applied, self._room_for(len(self._active.entries), self._active.size))
-        self._flight.created_s = self._clock() - began_s
+        self._flight.created_s = time.perf_counter() - began_s
         self._active = Overlay()
         return self._flight
 

@@ -86,7 +86,9 @@ class InFlight:
     task: "asyncio.Task[Any]"
     deadline_s: float
     began_s: float
-    request: web.BaseRequest
+    method: str
+    path: str
+    sender: tuple[str, int]
 
 
 class Edge:
@@ -172,10 +174,14 @@ class Edge:
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task is not None
-        cast(Connection, request.protocol).begins_request()
+        connection = cast(Connection, request.protocol)
+        connection.begins_request()
         key = id(request)
         began_s = loop.time()
-        self._in_flight[key] = InFlight(task, began_s + self._duration_s_max, began_s, request)
+        path = request.raw_path.partition("?")[0]
+        self._in_flight[key] = InFlight(
+            task, began_s + self._duration_s_max, began_s, request.method, path, connection.sender
+        )
         try:
             response = await self._answer(request)
             self.answers[response.status] += 1
@@ -221,7 +227,9 @@ class Edge:
         task = asyncio.current_task()
         assert task is not None
         key = id(wire)
-        entry = self._in_flight[key] = InFlight(task, loop.time() + self._duration_s_max)
+        began_s, sender = loop.time(), (wire.client_address, wire.client_port)
+        entry = InFlight(task, began_s + self._duration_s_max, began_s, wire.method, wire.path, sender)
+        self._in_flight[key] = entry
         try:
             response = await self._judge_and_handle(wire)
         except asyncio.CancelledError:
@@ -231,6 +239,7 @@ class Edge:
             response = of_error(RequestTimedOut())
         finally:
             self._ended(key)
+        self.answers[response.status] += 1
         if self._finished is not None:
             response = replace(response, headers={**response.headers, "Connection": "close"})
         return whole_answer(response, self.headers.of(response.status))

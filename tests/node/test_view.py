@@ -5,6 +5,7 @@ from engines.common.plan import Delete, Put
 from node.barrier import Barrier
 from node.keyring import Keyring
 from node.sources import FixedSources
+from node.telemetry.meters import NodeMeters
 from node.view import OpenedStore
 
 
@@ -12,7 +13,7 @@ def _opened() -> OpenedStore:
     sources = FixedSources(0, 1)
     barrier = Barrier(sources.random)
     barrier.unsealed(Keyring.created(sources.random(32), 0))
-    return OpenedStore(InmemStore(), barrier)
+    return OpenedStore(InmemStore(), barrier, NodeMeters())
 
 
 async def test_an_empty_prefix_is_empty_until_something_is_below_it() -> None:
