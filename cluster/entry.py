@@ -87,17 +87,26 @@ def _set(writes: object) -> list[Write]:
 def _write(fields: object) -> Write:
     # Exact types throughout: True is an int to Python, but not to the format. Runs for every write on every node, and
     # plain comparisons take a third of the time that patterns do.
-    if type(fields) is not list or not 3 <= len(fields) <= 4 or type(fields[0]) is not int:
+    if type(fields) is list and len(fields) == 4:
+        kind, key, value, seen_index = fields
+        if (
+            type(kind) is int
+            and kind == _PUT
+            and type(key) is str
+            and type(value) is bytes
+            and (seen_index is None or (type(seen_index) is int and seen_index >= 0))
+        ):
+            _require_key(key)
+            return Put(key, value, seen_index)
+    if type(fields) is not list or len(fields) != 3 or type(fields[0]) is not int:
         raise ValueError(_SHAPE)
     kind, key, seen_index = fields[0], fields[1], fields[-1]
     if type(key) is not str or not (seen_index is None or (type(seen_index) is int and seen_index >= 0)):
         raise ValueError(_SHAPE)
     _require_key(key)
-    if kind == _PUT and len(fields) == 4 and type(fields[2]) is bytes:
-        return Put(key, fields[2], seen_index)
-    if kind == _DELETE and len(fields) == 3:
+    if kind == _DELETE:
         return Delete(key, seen_index)
-    if kind == _CHECK and len(fields) == 3 and seen_index is not None:
+    if kind == _CHECK and seen_index is not None:
         return Check(key, seen_index)
     raise ValueError(_SHAPE)
 

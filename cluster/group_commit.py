@@ -41,6 +41,12 @@ class _Waiting:
     is_sent: bool = False
 
 
+@dataclass(slots=True, eq=False)
+class _Sent:
+    body: bytes
+    batch: list[_Waiting]
+
+
 class GroupCommit:
     """Gathers write sets and hands them on as entries, a few at a time."""
 
@@ -61,7 +67,7 @@ class GroupCommit:
         self._wake = wake
         self._gathered: deque[_Waiting] = deque()
         self._gathered_bytes = 0
-        self._in_flight: list[list[_Waiting]] = []
+        self._in_flight: list[_Sent] = []
         self._give_up: asyncio.TimerHandle | None = None
         self._clearing: asyncio.TimerHandle | None = None
 
@@ -90,7 +96,7 @@ class GroupCommit:
     def _clear_late(self, loop: asyncio.AbstractEventLoop) -> None:
         """Tell those whose time is over. One timer for all: a timer for each would cost as much as the commit."""
         now_s = loop.time()
-        for waiting in (*self._gathered, *chain.from_iterable(self._in_flight)):
+        for waiting in (*self._gathered, *chain.from_iterable(sent.batch for sent in self._in_flight)):
             if waiting.deadline_s <= now_s:
                 _fail(waiting, OutcomeUnknown(_UNKNOWN) if waiting.is_sent else NoLeader(_TOO_SLOW))
         self._clearing = None
@@ -104,10 +110,18 @@ class GroupCommit:
             body = self._encoded(batch)
             if body is None:
                 continue
-            self._in_flight.append(batch)
             for waiting in batch:
                 waiting.is_sent = True
-            self._propose(body, partial(self._done, batch))
+            sent = _Sent(body, batch)
+            self._in_flight.append(sent)
+            self._propose(body, partial(self._done, sent))
+
+    def own_sets(self, body: bytes) -> list[Sequence[Write]] | None:
+        """The sets in an entry that was proposed here and is on its way: nobody needs to decode it here."""
+        for sent in self._in_flight:
+            if sent.body == body:
+                return [waiting.writes for waiting in sent.batch]
+        return None
 
     def refuse_gathered(self) -> None:
         """What gathered will never be sent."""
@@ -151,25 +165,25 @@ class GroupCommit:
                     batch.remove(waiting)
             return self._encoded(batch)
 
-    def _done(self, batch: list[_Waiting], result: object) -> None:
+    def _done(self, sent: _Sent, result: object) -> None:
         """Called by PySyncObj inside a tick: resolves futures, and must not raise."""
         if isinstance(result, AppliedEntry):
-            for waiting, outcome in zip(batch, result.outcomes, strict=True):
+            for waiting, outcome in zip(sent.batch, result.outcomes, strict=True):
                 if isinstance(outcome, Rejected):
                     _fail(waiting, Conflict(outcome.key))
                 elif not waiting.answer.done():
                     waiting.answer.set_result(result.index)
         else:
-            for waiting in batch:
+            for waiting in sent.batch:
                 _fail(waiting, NoLeader(NOT_LEADER) if result is Refusal.NEVER else OutcomeUnknown(_UNKNOWN))
-        if batch in self._in_flight:
-            self._in_flight.remove(batch)
+        if sent in self._in_flight:
+            self._in_flight.remove(sent)
             self._calm_down()
             self._wake()  # after those who were just answered, so that their next writes join
 
     def _abandon(self) -> None:
-        for batch in self._in_flight:
-            for waiting in batch:
+        for sent in self._in_flight:
+            for waiting in sent.batch:
                 _fail(waiting, OutcomeUnknown(_UNKNOWN))
         self._in_flight = []
         self._calm_down()

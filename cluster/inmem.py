@@ -8,6 +8,7 @@ from cluster.errors import Conflict
 from cluster.keys import behind, names_below
 from cluster.outcome import changed_keys, first_conflict
 from cluster.store import Delete, Put, Stored, Write
+from cluster.watchers import Watchers
 
 
 class InmemStore:
@@ -16,7 +17,7 @@ class InmemStore:
     def __init__(self) -> None:
         self._entries: SortedDict[str, Stored] = SortedDict()
         self._applied_index = 0
-        self._watchers: list[Callable[[Collection[str]], None]] = []
+        self._watchers = Watchers()
 
     @property
     def applied_index(self) -> int:
@@ -45,9 +46,7 @@ class InmemStore:
                 self._entries[write.key] = Stored(write.value, self._applied_index)
             elif isinstance(write, Delete):
                 self._entries.pop(write.key, None)
-        keys = changed_keys(writes)
-        for watcher in tuple(self._watchers):
-            watcher(keys)
+        self._watchers.tell(changed_keys(writes))
         return self._applied_index
 
     @property
@@ -58,9 +57,8 @@ class InmemStore:
     def require_lease(self, since: int | None = None) -> None:
         """Nobody else could lead."""
 
-    def watch(self, callback: Callable[[Collection[str]], None]) -> Callable[[], None]:
-        self._watchers.append(callback)
-        return lambda: self._watchers.remove(callback)
+    def watch(self, callback: Callable[[Collection[str]], None], below: Sequence[str] = ()) -> Callable[[], None]:
+        return self._watchers.add(callback, below)
 
     def _index_of(self, key: str) -> int:
         stored = self._entries.get(key)

@@ -127,6 +127,7 @@ class RaftMember:
         self._installing: asyncio.Task[None] | None = None
         self._leaving: dict[str, str] = {}
         self._joining: dict[str, str] = {}
+        self.leading_term = 0  # as Store.leading_term says: every read asks for it, so each event leaves it right
         self._running = False
         self._tick_is_due = False
         self._timer: asyncio.TimerHandle | None = None
@@ -158,6 +159,7 @@ class RaftMember:
         if not self._running:
             return
         self._running = False
+        self.leading_term = 0
         if self._timer is not None:
             self._timer.cancel()
         self._log.on_synced = lambda index: None
@@ -204,22 +206,24 @@ class RaftMember:
 
     @property
     def takes_writes(self) -> bool:
-        return self.is_ready_leader and self._closing_in != self._engine.term
-
-    @property
-    def leading_term(self) -> int:
-        return self._engine.term if self.is_ready_leader else 0
+        return self.leading_term != 0 and self._closing_in != self.leading_term
 
     def require_lease(self, since: int | None = None) -> None:
         """See cluster/lease.py. Raises NoLeader."""
+        leading_term = self.leading_term
+        self._meters.verify_leader.value += 1
+        if (
+            leading_term
+            and (since is None or since == leading_term)
+            and self._handed_over_in != leading_term
+            and self._clock.now_ns() < self._lease_until_ns
+        ):
+            return
         if since is not None and since != self._engine.term:
             # It may have led before, and read what was old by then: only an unbroken leadership covers a read.
             raise NoLeader("this node became the active node while the request was under way; send it again")
         if not self.is_ready_leader or self._handed_over_in == self._engine.term:
             raise NoLeader("this node is not the active node of the cluster")
-        self._meters.verify_leader.value += 1
-        if self._clock.now_ns() < self._lease_until_ns:
-            return
         self._lease_until_ns = self._replicator.lease_start_ns() + int(self._settings.lease_s * 1e9)
         if self._clock.now_ns() >= self._lease_until_ns:
             raise NoLeader("this node cannot reach a majority of the cluster")
@@ -466,7 +470,9 @@ class RaftMember:
         self._compact()
 
     def _tell_changes(self) -> None:
-        now = (self._engine.role, self._engine.leader_id, self._engine.term, self.is_ready_leader, self.removed)
+        is_ready = self.is_ready_leader
+        self.leading_term = self._engine.term if is_ready else 0
+        now = (self._engine.role, self._engine.leader_id, self._engine.term, is_ready, self.removed)
         if now != self._shown:
             self._shown = now
             self._count_change()

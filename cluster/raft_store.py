@@ -90,8 +90,8 @@ class RaftStore:
         self._journal.on_written = self._written
         self._threaded = threaded
         self._staged = StagedRestores(folder.state)
-        self._machine = StateMachine(self._state, self._staged, self.meters, threaded=threaded)
         self._group = GroupCommit(settings, self._propose, self._wake)
+        self._machine = StateMachine(self._state, self._staged, self.meters, self._group.own_sets, threaded=threaded)
         self._member: RaftMember | None = None
         self._checks: asyncio.Task[None] | None = None
         self._failure: StorageFailed | None = None
@@ -300,8 +300,8 @@ class RaftStore:
     def scan(self, prefix: str) -> Iterator[tuple[str, Stored]]:
         return self._state.scan(prefix)
 
-    def watch(self, callback: Callable[[Collection[str]], None]) -> Callable[[], None]:
-        return self._state.watch(callback)
+    def watch(self, callback: Callable[[Collection[str]], None], below: Sequence[str] = ()) -> Callable[[], None]:
+        return self._state.watch(callback, below)
 
     async def commit(self, writes: Sequence[Write]) -> int:
         """As Store.commit."""

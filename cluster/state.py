@@ -1,9 +1,8 @@
 """The state machine of one node: what the applied Raft entries say, in LMDB and in front of it in memory.
 
 Applying an entry touches memory only. What has gathered is written to LMDB in one synced transaction, together with
-the index it reflects, in a thread unless the disk is fast; after a crash the journal replays what LMDB has not
-seen. `apply` never raises for what
-an entry says. All methods belong to the event loop's thread, but for `prepare_import` and reading a snapshot.
+the index it reflects, in a thread; after a crash the journal replays what LMDB has not seen. `apply` never raises for
+what an entry says. All methods belong to the event loop's thread, but for `prepare_import` and reading a snapshot.
 """
 
 import asyncio
@@ -21,17 +20,17 @@ import lmdb
 
 from cluster import swap
 from cluster.errors import DataFolderRefused, StorageFailed
-from cluster.flusher import INLINE_AVERAGE_S_MAX, INLINE_SLOW_S, Flight, Flusher, is_full
+from cluster.flusher import Flight, Flusher, is_full
 from cluster.integrity import check_file
 from cluster.keys import behind, names_below
 from cluster.lmdb_check import REMEDY, FileDamaged
-from cluster.outcome import APPLIED, Applied, Outcome, Rejected, changed_keys, first_conflict
+from cluster.outcome import APPLIED, Applied, Outcome, Rejected, first_conflict
 from cluster.overlay import Overlay
 from cluster.snapshot import SnapshotReader, records, verify
 from cluster.store import Check, Put, Stored, Write
-from cluster.sync_pace import SyncPace
 from cluster.table import Check as FileCheck
 from cluster.table import Meta, Table
+from cluster.watchers import Watchers
 
 __all__ = ["Applied", "Rejected", "State"]
 
@@ -55,14 +54,12 @@ class State:
         call_soon: Callable[[Callable[[], None]], object],
         *,
         threaded: bool = True,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Open or create `vault.db` in folder; finishes an import that a crash has cut off.
 
         Args:
             call_soon: Runs a function soon on the event loop's thread; is called from the flusher's too.
             threaded: False writes on the calling thread, when an overlay is full or on `flush_now` (the simulation).
-            clock: Seconds, of which only differences count.
 
         Raises:
             DataFolderRefused: The LMDB file is damaged: it was read to its end, without LMDB, before LMDB maps it.
@@ -72,10 +69,8 @@ class State:
         self.on_flushed: Callable[[float, float], None] = lambda created_s, persisted_s: None
         self._folder = folder
         self._threaded = threaded
-        self._clock = clock
-        self._pace = SyncPace(threaded=threaded, average_s_max=INLINE_AVERAGE_S_MAX, slow_s=INLINE_SLOW_S)
         self._failure: StorageFailed | None = None
-        self._watchers: list[Callable[[Collection[str]], None]] = []
+        self._watchers = Watchers()
         self._call_soon = call_soon
         # Views of the file that a larger map or another file would make useless: closed before.
         self._views: WeakSet[SnapshotReader | FileCheck] = WeakSet()
@@ -132,11 +127,10 @@ class State:
                 outcomes.append(Rejected(conflict))
                 continue
             for write in writes:
-                if isinstance(write, Put):
-                    self._active.set(write.key, Stored(write.value, index))
-                elif not isinstance(write, Check):
-                    self._active.set(write.key, None)
-            changed += changed_keys(writes)
+                if isinstance(write, Check):
+                    continue
+                self._active.set(write.key, Stored(write.value, index) if isinstance(write, Put) else None)
+                changed.append(write.key)
             outcomes.append(APPLIED)
         self._advance(index, term)
         if changed:
@@ -157,13 +151,9 @@ class State:
         """The peers last set."""
         return self._applied.peers
 
-    def watch(self, callback: Callable[[Collection[str]], None]) -> Callable[[], None]:
-        """Call back inside apply with the keys an entry changed; empty means that anything may have changed.
-
-        Returns how to stop it.
-        """
-        self._watchers.append(callback)
-        return lambda: self._watchers.remove(callback)
+    def watch(self, callback: Callable[[Collection[str]], None], below: Sequence[str] = ()) -> Callable[[], None]:
+        """As Store.watch."""
+        return self._watchers.add(callback, below)
 
     def _advance(self, index: int, term: int) -> None:
         last = self._applied
@@ -176,16 +166,16 @@ class State:
             self._begin_later()
 
     def _tell(self, keys: Collection[str]) -> None:
-        for watcher in tuple(self._watchers):
-            watcher(keys)
+        self._watchers.tell(keys)
 
     # Reading -----------------------------------------------------------------------------------------------------
 
     def get(self, key: str) -> Stored | None:
         """The value at exactly this key."""
-        for overlay in self._overlays():
-            if key in overlay.entries:
-                return overlay.get(key)
+        if key in self._active.entries:
+            return self._active.entries[key]
+        if self._flight is not None and key in self._flight.overlay.entries:
+            return self._flight.overlay.entries[key]
         try:
             return self._table.get(key)
         except lmdb.Error as error:  # a page that is damaged
@@ -219,14 +209,14 @@ class State:
 
     def _first_at(self, position: str) -> str | None:
         """The smallest key there is, not less than position."""
-        while True:
-            candidates = [overlay.first_at(position) for overlay in self._overlays()]
-            candidates.append(self._table.first_at(position))
-            key = min((candidate for candidate in candidates if candidate is not None), default=None)
-            # A key that an overlay has deleted is passed over; one that only LMDB has needs no look at its value.
-            if key is None or not self._is_deleted(key):
-                return key
-            position = behind(key)
+        candidates = [overlay.first_at(position) for overlay in self._overlays()]
+        candidates.append(self._table.first_at(position))
+        key = min((candidate for candidate in candidates if candidate is not None), default=None)
+        # One that only LMDB has needs no look at its value.
+        if key is None or not self._is_deleted(key):
+            return key
+        # What was worked off from the front of an index is many deleted keys in a row: one walk passes over them all.
+        return next((key for key, stored in self._rows_from(behind(key)) if stored is not None), None)
 
     def _is_deleted(self, key: str) -> bool:
         for overlay in self._overlays():
@@ -270,18 +260,16 @@ class State:
         if self._flight is not None or self._failure is not None or self._applied is self._durable:
             return
         flight = self._take_off()
-        started_s = self._clock()
-        if not self._pace.wants_inline(started_s):
+        if self._threaded:
             self._flusher.submit(flight, self._table, self._land)
             return
         flight.write(self._table)
-        self._pace.note(self._clock(), self._clock() - started_s, inline=True)
         self._land(flight)
 
     def _take_off(self) -> Flight:
-        began_s = self._clock()
+        began_s = time.perf_counter()
         self._flight = Flight(self._active, self._applied, self._room_for(len(self._active.entries), self._active.size))
-        self._flight.created_s = self._clock() - began_s
+        self._flight.created_s = time.perf_counter() - began_s
         self._active = Overlay()
         return self._flight
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from cluster.entry import FORMAT_VERSION, decode
@@ -14,6 +14,7 @@ from cluster.raft_meters import RaftMeters
 from cluster.restore import StagedRestores, restored_name
 from cluster.snapshot import SnapshotReader
 from cluster.state import State
+from cluster.store import Write
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +44,18 @@ class SnapshotChunks:
 class StateMachine:
     """Raft's view of the state. Apply raises only for a fault of this node."""
 
-    def __init__(self, state: State, staged: StagedRestores, meters: RaftMeters, *, threaded: bool) -> None:
+    def __init__(
+        self,
+        state: State,
+        staged: StagedRestores,
+        meters: RaftMeters,
+        own_sets: Callable[[bytes], Sequence[Sequence[Write]] | None],
+        *,
+        threaded: bool,
+    ) -> None:
+        """`own_sets` gives what this node has encoded into an entry, if it did and still knows."""
         self.restored_index = 0
+        self._own_sets = own_sets
         self._state = state
         self._staged = staged
         self._meters = meters
@@ -75,7 +86,7 @@ class StateMachine:
         if body[:1] != bytes((FORMAT_VERSION,)):
             raise StorageFailed(f"the log entry {index} is of another version of this program; update this node")
         try:
-            sets = decode(body)
+            sets = self._own_sets(body) or decode(body)
         except ValueError as error:
             # Every node finds it so, and stays the same as the others by doing nothing.
             logger.error("log entry %d has no effect: %s", index, error)

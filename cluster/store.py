@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: each write makes some, and freezing costs as much as filling them does (docs/performance.md).
+@dataclass(slots=True, unsafe_hash=True)
 class Put:
     """Store value at key. With seen_index, only if the key is still as it was at that index (0: absent)."""
 
@@ -17,7 +18,7 @@ class Put:
     seen_index: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Delete:
     """Remove key, if it exists. With seen_index, only if the key is still as it was at that index."""
 
@@ -25,7 +26,7 @@ class Delete:
     seen_index: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Check:
     """Write nothing, but refuse the whole set unless key is still as it was at seen_index (0: absent)."""
 
@@ -36,7 +37,7 @@ class Check:
 Write = Put | Delete | Check
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Stored:
     """A value and the index of the Raft entry that wrote it last."""
 
@@ -90,8 +91,9 @@ class Store(Protocol):
         Raises NoLeader.
         """
 
-    def watch(self, callback: Callable[[Collection[str]], None]) -> Callable[[], None]:
+    def watch(self, callback: Callable[[Collection[str]], None], below: Sequence[str] = ()) -> Callable[[], None]:
         """Call back on the event loop, inside apply, with the keys that an entry changed. Returns how to stop it.
 
-        An empty collection means that anything may have changed (a snapshot was installed).
+        With `below`, only with keys that start with one of these. An empty collection means that anything may have
+        changed (a snapshot was installed).
         """

@@ -138,7 +138,7 @@ class Core:
         self.clock = ClockGuard(self.sources, written_ms)
         self.storage.on_change = self._role_changed
         self.storage.on_failed = self._storage_failed
-        self.storage.store.watch(self._store_changed)
+        self.storage.store.watch(self._store_changed, (KEYRING_KEY, SEAL_CONFIG_KEY))
 
     @property
     def meters(self) -> NodeMeters:
@@ -331,7 +331,7 @@ class Core:
         return await guarded(self._answer(wire, request_id), request_id)
 
     async def _answer(self, wire: WireRequest, request_id: str) -> Response:
-        deadline = self.sources.monotonic_s() + LEADER_WAIT_S
+        deadline_s = 0.0
         while True:
             node = self.unsealed
             if node is None:
@@ -346,7 +346,9 @@ class Core:
                 if wire.upload is not None and wire.upload.started:
                     raise
                 # Nobody has worked on the request, so it may be tried again once somebody leads.
-                left_s = deadline - self.sources.monotonic_s()
+                now_s = self.sources.monotonic_s()
+                deadline_s = deadline_s or now_s + LEADER_WAIT_S
+                left_s = deadline_s - now_s
                 if left_s <= 0:
                     return self._redirect(wire)
                 await self._wait(changed, min(left_s, 0.25))

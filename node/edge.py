@@ -21,8 +21,10 @@ from node.config.listeners import Listener
 from node.connection import Connection, Respond, header_timeout_s
 from node.errors import BadRequest, RequestTimedOut, RequestTooLarge, UploadInterrupted
 from node.forwarded_for import with_client_address
+from node.plain_connection import PlainConnection
+from node.plain_request import PlainRequests
 from node.proxy_protocol import ProxiedServer, ProxyPolicy, Sender
-from node.quick_response import web_response
+from node.quick_response import web_response, whole_answer
 from node.quotas.verdict import Verdict
 from node.request import WireRequest
 from node.response import Response, of_error, refusal
@@ -51,6 +53,7 @@ _BODILESS: Final = frozenset({"GET", "HEAD", "LIST"})
 STREAM_S_MAX: Final = 3600.0
 STREAM_STALL_S_MAX: Final = 60.0
 _STREAMED: Final = frozenset(f"/v1/{path}" for path in STREAMED_PATHS)
+_FORGET_EVERY: Final = 60  # sweeps: header blocks hold tokens, which should not stay here longer than they are in use
 _KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "LIST", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -62,14 +65,18 @@ class _Server(web.Server):
         handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
         listener: Listener,
         respond: Respond,
+        edge: "Edge",
     ) -> None:
         super().__init__(handler, access_log=None)
         self._listener = listener
         self._respond = respond
+        self._edge = edge
 
     def __call__(self, sender: Sender | None = None) -> Connection:
         loop = asyncio.get_running_loop()
-        return Connection(self, self._listener, sender, self._respond, loop=loop, lingering_time=2.0, access_log=None)
+        return PlainConnection(
+            self, self._listener, sender, self._respond, edge=self._edge, loop=loop, lingering_time=2.0, access_log=None
+        )
 
 
 @dataclass(slots=True)
@@ -79,7 +86,9 @@ class InFlight:
     task: "asyncio.Task[Any]"
     deadline_s: float
     began_s: float
-    request: web.BaseRequest
+    method: str
+    path: str
+    sender: tuple[str, int]
 
 
 class Edge:
@@ -90,7 +99,7 @@ class Edge:
         self.headers = ListenerHeaders(listener.custom_response_headers)
         self._handle = handle
         self._gate = gate
-        self._server = _Server(self._serve, listener, self._respond)
+        self._server = _Server(self._serve, listener, self._respond, self)
         self._listening: list[asyncio.Server | ProxiedServer] = []
         self._in_flight: dict[int, InFlight] = {}
         self.answers: defaultdict[int, int] = defaultdict(int)  # by status
@@ -99,6 +108,7 @@ class Edge:
         size = listener.request_bytes_max
         self._body_bytes_max = size if size > 0 else 1 << 62
         self._duration_s_max = listener.request_duration_s_max or 90
+        self._plain = PlainRequests(self._body_bytes_max)
 
     async def start(self, tls: ssl.SSLContext | None) -> None:
         """Listen. Raises OSError when the address cannot be had."""
@@ -164,10 +174,14 @@ class Edge:
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task is not None
-        cast(Connection, request.protocol).begins_request()
+        connection = cast(Connection, request.protocol)
+        connection.begins_request()
         key = id(request)
         began_s = loop.time()
-        self._in_flight[key] = InFlight(task, began_s + self._duration_s_max, began_s, request)
+        path = request.raw_path.partition("?")[0]
+        self._in_flight[key] = InFlight(
+            task, began_s + self._duration_s_max, began_s, request.method, path, connection.sender
+        )
         try:
             response = await self._answer(request)
             self.answers[response.status] += 1
@@ -183,9 +197,67 @@ class Edge:
                 return self._respond(late, None)
             raise
         finally:
-            del self._in_flight[key]
-            if self._finished is not None and not self._in_flight and not self._finished.done():
-                self._finished.set_result(None)
+            self._ended(key)
+
+    def _ended(self, key: int) -> None:
+        del self._in_flight[key]
+        if self._finished is not None and not self._in_flight and not self._finished.done():
+            self._finished.set_result(None)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether each answer is the last one of its connection."""
+        return self._finished is not None
+
+    def recognise(self, data: bytes, connection: Connection) -> WireRequest | None:
+        """The plain request that these bytes are, if they are one and are to be answered by `answer_plain`."""
+        if self._finished is not None:
+            return None
+        wire = self._plain.recognise(data, *connection.sender)
+        if wire is not None:
+            wire.client_certificate = connection.client_certificate
+        return wire
+
+    async def answer_plain(self, wire: WireRequest) -> bytes:
+        """The whole answer to a request that has come wholly. Whether it may be sent is asked before its body is read.
+
+        To be run in a task of its own, which is cancelled when it takes too long.
+        """
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
+        key = id(wire)
+        began_s, sender = loop.time(), (wire.client_address, wire.client_port)
+        entry = InFlight(task, began_s + self._duration_s_max, began_s, wire.method, wire.path, sender)
+        self._in_flight[key] = entry
+        try:
+            response = await self._judge_and_handle(wire)
+        except asyncio.CancelledError:
+            if not task.cancelling() or entry.deadline_s > loop.time():
+                raise
+            task.uncancel()
+            response = of_error(RequestTimedOut())
+        finally:
+            self._ended(key)
+        self.answers[response.status] += 1
+        if self._finished is not None:
+            response = replace(response, headers={**response.headers, "Connection": "close"})
+        return whole_answer(response, self.headers.of(response.status))
+
+    async def _judge_and_handle(self, wire: WireRequest) -> Response:
+        try:
+            wire, verdict = self._judged(wire)
+        except BadRequest as error:
+            return of_error(error)
+        if verdict.refusal is not None:
+            return await self._gate.refused(replace(wire, body=b""), verdict)
+        return _with_headers(await self._handle(wire), verdict)
+
+    def _judged(self, wire: WireRequest) -> tuple[WireRequest, Verdict]:
+        """The request as sent by the client itself, and whether it may go on. Raises BadRequest."""
+        if self.listener.x_forwarded_for_authorized_addrs:
+            wire = with_client_address(self.listener, wire)
+        return wire, self._gate.before_body(wire.path, wire.client_address)
 
     async def _answer(self, request: web.BaseRequest) -> Response:
         method = request.method
@@ -208,12 +280,10 @@ class Edge:
             client_port=port,
             client_certificate=connection.client_certificate,
         )
-        if self.listener.x_forwarded_for_authorized_addrs:
-            try:
-                wire = with_client_address(self.listener, wire)
-            except BadRequest as error:
-                return of_error(error)
-        verdict = self._gate.before_body(path, wire.client_address)
+        try:
+            wire, verdict = self._judged(wire)
+        except BadRequest as error:
+            return of_error(error)
         if verdict.refusal is not None:
             return await self._gate.refused(wire, verdict)
         if path in _STREAMED and method in ("POST", "PUT"):
@@ -228,8 +298,7 @@ class Edge:
                 return refusal(400, "malformed HTTP request")
             except TimeoutError:
                 return refusal(408, "the request body did not arrive in time")
-        response = await self._handle(wire)
-        return response if not verdict.headers else replace(response, headers={**response.headers, **verdict.headers})
+        return _with_headers(await self._handle(wire), verdict)
 
     async def _chunks(self, request: web.BaseRequest, *, is_awaited: bool) -> AsyncIterator[bytes]:
         """The body as it arrives. Raises UploadInterrupted when the client is gone or silent."""
@@ -273,12 +342,20 @@ class Edge:
     async def _watch(self) -> None:
         """One sweep a second over what is in flight costs less than a timer per request."""
         loop = asyncio.get_running_loop()
+        sweeps = 0
         while True:
             await asyncio.sleep(1)
             now_s = loop.time()
             for entry in list(self._in_flight.values()):
                 if entry.deadline_s <= now_s:
                     entry.task.cancel()
+            sweeps += 1
+            if sweeps % _FORGET_EVERY == 0:
+                self._plain.forget()
+
+
+def _with_headers(response: Response, verdict: Verdict) -> Response:
+    return replace(response, headers={**response.headers, **verdict.headers}) if verdict.headers else response
 
 
 def _continue(request: web.BaseRequest) -> None:

@@ -113,6 +113,7 @@ class Mounted:
 
     mount: Mount
     engine: Engine
+    prefix: str = ""  # below which the writes of the mount's plans lie
     timers: dict[Operation, Sampled] = field(default_factory=dict, compare=False, repr=False)  # see Unsealed.new_timer
 
 

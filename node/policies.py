@@ -36,7 +36,7 @@ class Policies:
         # same object. The other policies need no subject and share the ACLs above.
         self._templated: dict[tuple[str, ...], bool] = {}
         self._own: dict[tuple[tuple[str, ...], str], tuple[Subject, Acl]] = {}
-        self._unwatch = store.watch(self._changed)
+        self._unwatch = store.watch(self._changed, (POLICY_PREFIX,))
 
     def close(self) -> None:
         """Forget every policy, for good: the node is sealing."""
@@ -114,7 +114,6 @@ class Policies:
         return policy
 
     def _changed(self, keys: Collection[str]) -> None:
-        if not keys or any(key.startswith(POLICY_PREFIX) for key in keys):
-            self._acls.clear()
-            self._templated.clear()
-            self._own.clear()
+        self._acls.clear()
+        self._templated.clear()
+        self._own.clear()

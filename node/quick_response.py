@@ -84,6 +84,22 @@ class _Whole(web.Response):
         self.headers.pop("Server", None)
 
 
+def whole_answer(response: Response, standing: Headers) -> bytes:
+    """The answer to a request that keeps the connection open, of any size, in one piece. `standing` as web_response."""
+    head = b""
+    if response.headers:
+        lines = [f"{name}: {value}" for name, value in response.headers.items()]
+        if any("\r" in line or "\n" in line for line in lines):
+            raise ValueError("a header with a line end")
+        head = "".join(f"\r\n{line}" for line in lines).encode()
+        standing = tuple(with_headers(standing, response.headers).items())[: -len(lines)]
+    if response.status == HTTPStatus.NO_CONTENT:
+        return b"%b%b\r\n%b" % (_head(response.status, "", standing)[:-2], head, _DATE.line())
+    body = response.body
+    first = _head(response.status, response.content_type, standing)
+    return b"%b%d%b\r\n%b%b" % (first, len(body), head, _DATE.line(), body)
+
+
 def web_response(response: Response, request: web.BaseRequest | None, standing: Headers) -> web.StreamResponse:
     """The response as aiohttp takes it, with the listener's headers; aiohttp's own kind without a request."""
     body = response.body
@@ -96,12 +112,7 @@ def web_response(response: Response, request: web.BaseRequest | None, standing: 
         and request.method != "HEAD"
         and response.status != HTTPStatus.NOT_MODIFIED  # which has no body, whatever its length says
     ):
-        head = _head(response.status, response.content_type, standing)
-        if response.status == HTTPStatus.NO_CONTENT:
-            whole = head + _DATE.line()
-        else:
-            whole = b"%b%d\r\n%b%b" % (head, len(body), _DATE.line(), body)
-        return cast(web.StreamResponse, cast(Any, _Quick(whole)))
+        return cast(web.StreamResponse, cast(Any, _Quick(whole_answer(response, standing))))
     headers = with_headers(standing, response.headers)
     if response.status == HTTPStatus.NO_CONTENT:
         return _Whole(status=response.status, headers=headers)

@@ -201,8 +201,10 @@ async def _attempt(node: Unsealed, request: Request, sender: _Sender, since: int
         request = replace(request, path=mounted.mount.path + below)
     match, decoded, context, operation = await _route(node, mounted, below, who, request, typed)
     if trail is not None:
-        await trail.request(mounted.mount, operation)
-    await sender.spend(node, request)
+        may_wait = _changes_nothing(mounted, operation, request) and not sender.has_use_left
+        await trail.request(mounted.mount, operation, may_wait=may_wait)
+    if sender.has_use_left:
+        await sender.spend(node, request)
     timer = mounted.timers.get(operation) or node.new_timer(mounted, operation)
     timer.seen += 1
     began_s = clock() if node.meters.sampling.timed else 0.0
@@ -222,6 +224,12 @@ async def _attempt(node: Unsealed, request: Request, sender: _Sender, since: int
     finally:
         if began_s:
             timer.add(clock() - began_s)
+
+
+def _changes_nothing(mounted: Mounted, operation: Operation, request: Request) -> bool:
+    """Whether the request only reads what is stored."""
+    is_read = operation is Operation.READ or operation is Operation.LIST
+    return is_read and mounted.engine.reads_are_pure and not request.wrap_ttl_s
 
 
 async def _route(
@@ -262,7 +270,8 @@ async def _route(
     return match, decoded, context, operation
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as all that each request makes: freezing costs as much as filling does (docs/performance.md).
+@dataclass(slots=True)
 class _Granted:
     """What the pipeline adds to a plan: a registered lease or a token, its writes, and what to say of it."""
 
@@ -293,7 +302,7 @@ async def _commit(
     more = (*granted.writes, *wrap_writes)
     if plan.writes or more:
         # What committed names what it was based on, so the commit itself is the proof that nothing read was stale.
-        await node.opened.commit(node.prefix_of(mounted.mount), plan.writes, more)
+        await node.opened.commit(mounted.prefix, plan.writes, more)
     elif not sender.has_spent and not plan.is_committed:
         # The gate of design.md, section 2: after everything was read, before anything is said.
         node.store.require_lease(since)

@@ -11,7 +11,7 @@ from engines.common.context import Sources as EngineSources
 _STEADY_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 _POOL_BYTES: Final = 4096
-_POOL_TAKEN_MAX: Final = 16  # nonces and ids; keys are larger and come straight from the kernel
+_POOL_TAKEN_MAX: Final = 24  # nonces, ids and tokens; keys are larger and come straight from the kernel
 
 _VARIANT: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 

@@ -86,14 +86,16 @@ class Unsealed:
         self._contexts: dict[str, tuple[MountView, MountInfo, Outside]] = {}
         self._held: dict[str, Held] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._unwatch = store.watch(self._changed)
+        self._unwatch = store.watch(self._changed, (MOUNTS_KEY, AUTH_KEY))
 
     @property
     def router(self) -> Router:
         """The mount table as of now."""
         if self._router is None:
             self._contexts.clear()
-            self._router = Router(Mounted(mount, self.engine_of(mount)) for mount in self.mounts())
+            self._router = Router(
+                Mounted(mount, self.engine_of(mount), self.prefix_of(mount)) for mount in self.mounts()
+            )
         return self._router
 
     @property

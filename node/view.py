@@ -16,6 +16,7 @@ from node.telemetry.meters import NodeMeters
 
 CACHE_ENTRIES_MAX: Final = 131_072  # the documented default of cache_size
 CACHE_BYTES_MAX: Final = 64 * 1024 * 1024  # what a node may spend on opened entries, whatever their number
+_EMPTY_MAX: Final = 16  # prefixes that each changed key is held against
 _ENTRY_OVERHEAD: Final = 300  # a Seen, its key and two dictionary slots
 
 
@@ -31,6 +32,7 @@ class OpenedStore:
         # Ordered, as the oldest goes first: finding the first key of a plain dictionary passes over all that are gone.
         self._cache: OrderedDict[str, Seen | None] = OrderedDict()
         self._cache_bytes = 0
+        self._empty: tuple[str, ...] = ()  # prefixes below which there is no key
         self._ended = False
         self._unwatch = store.watch(self._changed)
 
@@ -57,6 +59,16 @@ class OpenedStore:
         """Names directly below an absolute prefix."""
         with self.meters.barrier_list.timing():
             return self._store.list(prefix, after=after, limit=limit)
+
+    def has_any(self, prefix: str) -> bool:
+        """Whether any key starts with an absolute prefix. That there is none is remembered until there may be one."""
+        if prefix in self._empty:
+            return False
+        if self._store.list(prefix, limit=1):
+            return True
+        if not self._ended:
+            self._empty = (*self._empty, prefix)[-_EMPTY_MAX:]
+        return False
 
     def keys(self, prefix: str, limit: int | None = None) -> Collection[str]:
         """Every absolute key below prefix, in order, at most `limit` of them."""
@@ -89,6 +101,7 @@ class OpenedStore:
     def _forget(self) -> None:
         self._cache.clear()
         self._cache_bytes = 0
+        self._empty = ()
 
     def _require_current(self) -> None:
         if self._ended:
@@ -116,16 +129,19 @@ class OpenedStore:
             self._forget_one(oldest)
 
     def _forget_one(self, key: str) -> None:
-        if key in self._cache:
-            seen = self._cache.pop(key)
-            self.meters.cache_delete.value += 1
-            self._cache_bytes -= _ENTRY_OVERHEAD + len(key) + (0 if seen is None else len(seen.value))
+        seen = self._cache.pop(key)
+        self.meters.cache_delete.value += 1
+        self._cache_bytes -= _ENTRY_OVERHEAD + len(key) + (0 if seen is None else len(seen.value))
 
     def _changed(self, keys: Collection[str]) -> None:
         if not keys:
             self._forget()
+        cache, empty = self._cache, self._empty
         for key in keys:
-            self._forget_one(key)
+            if key in cache:
+                self._forget_one(key)
+            if empty and key.startswith(empty):
+                self._empty = empty = ()
 
 
 class MountView:
@@ -140,6 +156,10 @@ class MountView:
     async def get(self, key: str) -> Seen | None:
         """The record at key, below this view's prefix."""
         return self._opened.get(self.prefix + key)
+
+    async def has_any(self, prefix: str) -> bool:
+        """Whether any key starts with prefix."""
+        return self._opened.has_any(self.prefix + prefix)
 
     async def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
         """Names directly below prefix."""

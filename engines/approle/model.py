@@ -118,7 +118,8 @@ class GivenAccessor:
     secret_id_accessor: str = body_param(Kind.STRING, "The accessor of the secret id.", required=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen, as all that each request makes: freezing costs as much as filling does (docs/performance.md).
+@dataclass(slots=True, unsafe_hash=True, kw_only=True)
 class Login:
     """POST login."""
 

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import msgpack
 
 from engines.approle.model import Role, SecretId
 from engines.common.context import Context, Sources, View
-from engines.common.crypto import hmac_sha256
+from engines.common.crypto import KeyedHmac
 from engines.common.plan import Check, Delete, Put, Write
 from engines.common.token_params import TokenParams
 
@@ -36,7 +37,8 @@ REMOVED_MAX: Final = 1500  # keys that one request removes: about 250 KB of one 
 _TURN: Final = 256  # accessors read before others get their turn
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as all that each request makes: freezing costs as much as filling does (docs/performance.md).
+@dataclass(slots=True, unsafe_hash=True)
 class SeenRole:
     """A role as it was read."""
 
@@ -44,7 +46,7 @@ class SeenRole:
     index: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class SeenSecretId:
     """A secret id as it was read. `digest` is its HMAC."""
 
@@ -53,11 +55,13 @@ class SeenSecretId:
     index: int
 
 
-@dataclass(frozen=True, slots=True)
 class Digests:
     """HMACs under the mount's salt; each kind of name has its own."""
 
-    salt: bytes
+    __slots__ = ("_salted",)
+
+    def __init__(self, salt: bytes) -> None:
+        self._salted = KeyedHmac(salt)
 
     def role_id(self, value: str) -> str:
         return self._of(b"role id\0", value)
@@ -69,13 +73,13 @@ class Digests:
         return self._of(b"accessor\0", value)
 
     def _of(self, kind: bytes, value: str) -> str:
-        return hmac_sha256(self.salt, kind + value.encode("utf-8", "surrogatepass")).hex()
+        return self._salted.digest(kind + value.encode("utf-8", "surrogatepass")).hex()
 
 
 async def read_digests(view: View) -> Digests | None:
     """The digests of this mount; None before its first role."""
     seen = await view.get(SALT_KEY)
-    return None if seen is None else Digests(seen.value)
+    return None if seen is None else seen.decoded(Digests)
 
 
 async def digests_and_write(view: View, sources: Sources) -> tuple[Digests, tuple[Write, ...]]:
@@ -93,7 +97,7 @@ async def digests_and_write(view: View, sources: Sources) -> tuple[Digests, tupl
 async def read_role(view: View, name: str) -> SeenRole | None:
     """The role with this name."""
     seen = await view.get(ROLES + name)
-    return None if seen is None else SeenRole(_decode_role(name, seen.value), seen.index)
+    return None if seen is None else SeenRole(seen.decoded(partial(_decode_role, name)), seen.index)
 
 
 async def role_of_id(view: View, digests: Digests, role_id: str) -> SeenRole | None:
@@ -167,7 +171,7 @@ def _expiry_name(expire_at_ms: int, uid: str, digest: str, accessor_digest: str)
 async def read_secret_id(view: View, role: Role, digest: str) -> SeenSecretId | None:
     """The secret id of this role with this HMAC."""
     seen = await view.get(_secret_key(role, digest))
-    return None if seen is None else SeenSecretId(_decode_secret_id(seen.value), digest, seen.index)
+    return None if seen is None else SeenSecretId(seen.decoded(_decode_secret_id), digest, seen.index)
 
 
 async def secret_id_of_accessor(view: View, digests: Digests, role: Role, accessor: str) -> SeenSecretId | None:

@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from engines.common.held import Held
 from engines.common.plan import Write
+
+T = TypeVar("T")
 
 Commit = Callable[[Sequence[Write]], Awaitable[int]]
 """Make writes of the mount true at once, all or none, and give their index; raises when another write came between."""
@@ -35,13 +37,25 @@ class Sources(Protocol):
         """That many bytes from a cryptographic source."""
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as all that each request makes: freezing costs as much as filling does (docs/performance.md).
+@dataclass(slots=True, unsafe_hash=True)
 class Seen:
     """A record as it was read, and the index to name in the write that depends on it."""
 
     key: str
     value: bytes = field(repr=False)
     index: int
+    _decoded: Any = field(default=None, init=False, repr=False, compare=False)
+
+    def decoded(self, decode: Callable[[bytes], T]) -> T:
+        """What `decode` makes of the value, made once for as long as the record stays in the cache.
+
+        Every caller is handed the same object, so nobody may change it, and all must decode a record alike.
+        """
+        found: T | None = self._decoded
+        if found is None:
+            found = self._decoded = decode(self.value)
+        return found
 
 
 class View(Protocol):
@@ -49,6 +63,9 @@ class View(Protocol):
 
     async def get(self, key: str) -> Seen | None:
         """The record at key. Absent records have the index 0."""
+
+    async def has_any(self, prefix: str) -> bool:
+        """Whether any key starts with prefix, which ends in "/"."""
 
     async def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
         """Names directly below prefix (empty or ending in "/"), sorted; folders end in "/"."""
@@ -70,7 +87,8 @@ class MountInfo:
     max_ttl_s: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen, as all that each request makes: freezing costs as much as filling does (docs/performance.md).
+@dataclass(slots=True, unsafe_hash=True, kw_only=True)
 class Caller:
     """Who asks. `token_key` names the token in storage without being the token; empty when unauthenticated.
 

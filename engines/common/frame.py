@@ -76,6 +76,22 @@ class _Pattern:
     text: str
     regex: re.Pattern[str]
     routes: Mapping[Operation, Route]
+    # Of "literal/*rest", what nearly every request to a secrets engine matches: the literal with its slash, and "rest".
+    before_rest: str = ""
+    rest: str = ""
+
+    @staticmethod
+    def of(text: str, routes: Mapping[Operation, Route]) -> _Pattern:
+        literal, _, rest = text.partition("/*")
+        is_simple = bool(rest) and not any(sign in literal + rest for sign in (":", "*", "/"))
+        return _Pattern(text, _compile(text), routes, f"{literal}/" if is_simple else "", rest if is_simple else "")
+
+    def captures(self, path: str) -> Mapping[str, str] | None:
+        """What the path holds at the pattern's names, "" where it ends before one; None if it does not match."""
+        if self.before_rest and path.startswith(self.before_rest):
+            return {self.rest: path[len(self.before_rest) :]}
+        found = self.regex.fullmatch(path)
+        return None if found is None else found.groupdict("")
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
@@ -107,7 +123,7 @@ class RouteTable:
                 raise ValueError(f"{route.operation} {route.pattern} is declared twice")
             operations[route.operation] = route
         ordered = sorted(by_pattern, key=_specificity)
-        self.patterns = tuple(_Pattern(p, _compile(p), by_pattern[p]) for p in ordered)
+        self.patterns = tuple(_Pattern.of(p, by_pattern[p]) for p in ordered)
         self._by_first: dict[str, tuple[_Pattern, ...]] = {}
         firsts = {p.text.split("/", 1)[0] for p in self.patterns}
         for first in (f for f in firsts if not f.startswith((":", "*"))):
@@ -128,12 +144,11 @@ class RouteTable:
             operation = Operation.UPDATE
         seen = False
         for pattern in self._by_first.get(path.partition("/")[0], self._others):
-            found = pattern.regex.fullmatch(path)
-            if found is None:
+            captures = pattern.captures(path)
+            if captures is None:
                 continue
             route = pattern.routes.get(operation)
             if route is not None:
-                captures = {name: value or "" for name, value in found.groupdict().items()}
                 return Match(route, captures)
             seen = True
         if seen:
@@ -166,6 +181,8 @@ class Engine:
     the spelling of an alias name that the method's logins use, for the aliases that an operator writes. `login_role`
     tells which role the body of a login names, "" for none: rate limits are asked before anything is verified.
 
+    `reads_are_pure`: READ and LIST only read the mount's storage, so that nothing has happened when they are cut off.
+
     `tend` is what the active node calls when it takes over and every second from then on, never twice at once for a
     mount: it ends what was begun outside and not finished. `close` is called before a mount goes, after its leases were
     revoked; it raises when something outside could not be taken back.
@@ -183,3 +200,4 @@ class Engine:
     fold_alias: Callable[[str], str] | None = None
     tend: Callable[[Context], Awaitable[None]] | None = None
     close: Callable[[Context], Awaitable[None]] | None = None
+    reads_are_pure: bool = False

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as all that each request makes: freezing costs as much as filling does (docs/performance.md).
+@dataclass(slots=True, unsafe_hash=True)
 class Put:
     """Store value at key. With seen_index, only if the key is still as it was read (0: was absent)."""
 
@@ -17,7 +18,7 @@ class Put:
     seen_index: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Delete:
     """Remove key, if it exists. With seen_index, only if the key is still as it was read."""
 
@@ -25,7 +26,7 @@ class Delete:
     seen_index: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Check:
     """Write nothing, but do not commit unless the key is still as it was read (0: was absent)."""
 
@@ -61,7 +62,8 @@ class KnownLease:
     renewable: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen, as all that each request makes: freezing costs as much as filling does (docs/performance.md).
+@dataclass(slots=True, unsafe_hash=True, kw_only=True)
 class TokenGrant:
     """What a login earned: the pipeline makes the token (API documentation, "Tokens"). In seconds, 0 for unset.
 
@@ -128,7 +130,8 @@ class Answer:
 NOTHING_TO_SAY: Final = Answer()
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as all that each request makes: freezing costs as much as filling does (docs/performance.md).
+@dataclass(slots=True, unsafe_hash=True)
 class Plan:
     """An answer and its writes, committed together as one set of one Raft entry, or not at all.
 

@@ -11,4 +11,5 @@ ENGINE: Final = Engine(
     description="Storage of one token.",
     help="Keeps secrets that only the token that wrote them can read. They are gone when the token is.",
     table=TABLE,
+    reads_are_pure=True,
 )

@@ -11,4 +11,5 @@ ENGINE: Final = Engine(
     description="Key/value store without versions.",
     help="Keeps secrets under paths. A member named ttl tells readers how soon to ask again; nothing is revoked.",
     table=TABLE,
+    reads_are_pure=True,
 )

@@ -14,4 +14,5 @@ ENGINE: Final = Engine(
         "and holds settings, and delete/, undelete/ and destroy/ act on versions."
     ),
     table=TABLE,
+    reads_are_pure=True,
 )

@@ -38,7 +38,8 @@ class KeyPath:
     path: str = path_param(_PATH)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen, as all that each request makes: freezing costs as much as filling does (docs/performance.md).
+@dataclass(slots=True, kw_only=True)
 class DataRead:
     """GET data/:path."""
 
@@ -46,7 +47,7 @@ class DataRead:
     version: int = body_param(Kind.INT, "Version to read; 0 is the newest.", default=0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class DataWrite:
     """POST and PATCH data/:path."""
 
@@ -137,7 +138,7 @@ class Version(NamedTuple):
 class KeyMetadata(NamedTuple):
     """All that is known of a key except its values.
 
-    `key_id` is random and names the key's values in storage, so that a key that is removed and made again never
+    `key_id` is unique and names the key's values in storage, so that a key that is removed and made again never
     shows a value of its former life. Invariant: `versions` holds at most the numbers up to `current_version`;
     `oldest_version` is 0 until a version has been pruned.
     """

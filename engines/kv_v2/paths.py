@@ -74,7 +74,8 @@ async def _key_to_write(path: str, ctx: Context) -> store.Key:
     return await store.read_key(path, ctx) or store.new_key(path, ctx)
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as all that each request makes: freezing costs as much as filling does (docs/performance.md).
+@dataclass(slots=True)
 class _Held:
     """A version whose values may be read."""
 

@@ -18,7 +18,7 @@ from typing import Final
 import msgpack
 import orjson
 
-from engines.common.context import Context, View
+from engines.common.context import Context, Seen, View
 from engines.common.flat_secret import KV_V1_PREFIX, FlatSecret, kv_v1_key
 from engines.common.plan import Delete, Put, Write
 from engines.kv_v2.model import EngineConfig, KeyMetadata, Version
@@ -26,7 +26,8 @@ from engines.kv_v2.model import EngineConfig, KeyMetadata, Version
 CONFIG_KEY: Final = "config"
 METADATA_PREFIX: Final = "metadata/"
 _FORMAT: Final = b"\x01"
-_KEY_ID_BYTES: Final = 12
+_KEY_ID_RANDOM_BYTES: Final = 6
+_PACKER: Final = msgpack.Packer()  # making one costs as much as packing
 
 
 def metadata_key(path: str) -> str:
@@ -39,7 +40,8 @@ def version_key(key_id: str, number: int) -> str:
     return f"versions/{key_id}/{number}"
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as all that each request makes: freezing costs as much as filling does (docs/performance.md).
+@dataclass(slots=True)
 class Key:
     """A key as it was read. `v1_values` is set while the key is still stored as version 1 left it."""
 
@@ -52,15 +54,15 @@ class Key:
 
 async def key_exists(path: str, ctx: Context) -> bool:
     """Whether a key has metadata, or is a secret of version 1."""
-    return await ctx.view.get(METADATA_PREFIX + path) is not None or await ctx.view.get(kv_v1_key(path)) is not None
+    return await ctx.view.get(METADATA_PREFIX + path) is not None or await _v1_secret(path, ctx) is not None
 
 
 async def read_key(path: str, ctx: Context) -> Key | None:
     """The key, whichever version of the engine wrote it."""
     seen = await ctx.view.get(METADATA_PREFIX + path)
     if seen is not None:
-        return Key(path, decode_metadata(seen.value), seen.index)
-    old = await ctx.view.get(kv_v1_key(path))
+        return Key(path, seen.decoded(decode_metadata), seen.index)
+    old = await _v1_secret(path, ctx)
     if old is None:
         return None
     secret = FlatSecret.decode(old.value)
@@ -75,6 +77,11 @@ async def read_key(path: str, ctx: Context) -> Key | None:
     return Key(path, metadata, 0, orjson.dumps(secret.fragments()), old.index)
 
 
+async def _v1_secret(path: str, ctx: Context) -> Seen | None:
+    # Nearly every mount has never been of version 1, and then nobody need look for one secret of it after another.
+    return await ctx.view.get(kv_v1_key(path)) if await ctx.view.has_any(KV_V1_PREFIX) else None
+
+
 def new_key(path: str, ctx: Context) -> Key:
     """A key that does not exist yet."""
     now_ms = ctx.sources.now_ms()
@@ -82,7 +89,8 @@ def new_key(path: str, ctx: Context) -> Key:
 
 
 def _new_key_id(ctx: Context) -> str:
-    return ctx.sources.random(_KEY_ID_BYTES).hex()
+    # The time first, so that what is written together lies together: random ids would make LMDB rewrite a page each.
+    return f"{ctx.sources.now_ms():012x}{ctx.sources.random(_KEY_ID_RANDOM_BYTES).hex()}"
 
 
 async def read_values(view: View, key: Key, number: int) -> bytes | None:
@@ -130,7 +138,8 @@ async def read_names(view: View, folder: str) -> list[str]:
 
 def encode_metadata(metadata: KeyMetadata) -> bytes:
     """The stored record of a key."""
-    return _FORMAT + bytes(msgpack.packb(metadata))
+    packed: bytes = _PACKER.pack(metadata)
+    return _FORMAT + packed
 
 
 def decode_metadata(record: bytes) -> KeyMetadata:

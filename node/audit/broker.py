@@ -48,7 +48,7 @@ class Broker:
         self._devices: tuple[Device, ...] = ()
         self._headers: Mapping[str, bool] = _EMPTY
         self._is_current = False
-        self._unwatch = store.watch(self._changed)
+        self._unwatch = store.watch(self._changed, (AUDIT_KEY, HEADERS_KEY))
 
     @property
     def enabled(self) -> bool:

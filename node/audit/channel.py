@@ -10,7 +10,7 @@ import contextlib
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -107,13 +107,21 @@ class Channel:
         if self._is_closed or self._is_late or self._waiting_bytes + len(line) > QUEUE_BYTES_MAX:
             self._failed(record)
         elif self._is_on_loop():
-            self._write_now(line, record)
+            self._write_now((line,), (record,))
         else:
             if not self._lines:
                 self._loop.call_soon(self._flush)
             self._waiting_bytes += len(line)
             self._lines.append(line)
             self._records.append(record)
+
+    def send_both(self, lines: tuple[bytes, bytes], records: tuple[Record, Record]) -> None:
+        """As `send` of one and then the other, in one write where that may be: a system call less."""
+        if not (self._is_closed or self._is_late) and self._is_on_loop():
+            self._write_now(lines, records)
+        else:
+            for line, record in zip(lines, records, strict=True):
+                self.send(line, record)
 
     def reopen(self) -> None:
         """Let the sink begin a new file, after everything that was sent before."""
@@ -132,16 +140,17 @@ class Channel:
         else:
             self._worker.put(_CLOSE)
 
-    def _write_now(self, line: bytes, record: Record) -> None:
+    def _write_now(self, lines: Sequence[bytes], records: Sequence[Record]) -> None:
         clock = self._sources.monotonic_s
         started_s = clock()
         try:
-            self._sink.write((line,))
+            self._sink.write(lines)
         except OSError as error:
             self._note(error)
-            self._failed(record)
+            self._tell_of(error, records, clock() - started_s)
         else:
-            self._took(record, clock() - started_s)
+            for record in records:
+                self._took(record, clock() - started_s)
             if self.problem:
                 self._note(None)
         if clock() - started_s > SLOW_WRITE_S:
@@ -210,14 +219,16 @@ class Channel:
         if error is None:
             for record in batch.records:
                 self._took(record, outcome.seconds)
-        elif isinstance(error, LinesRefused):
-            for place, record in enumerate(batch.records):
-                if place in error.failed:
-                    self._failed(record)
-                else:
-                    self._took(record, outcome.seconds)
         else:
-            self._fail(batch)
+            self._tell_of(error, batch.records, outcome.seconds)
+
+    def _tell_of(self, error: OSError, records: Sequence[Record], took_s: float) -> None:
+        """What a write that failed, wholly or in part, means for its lines."""
+        for place, record in enumerate(records):
+            if isinstance(error, LinesRefused) and place not in error.failed:
+                self._took(record, took_s)
+            else:
+                self._failed(record)
 
     def _took(self, record: Record, took_s: float) -> None:
         self._meters.took(is_response=record.is_response, took_s=took_s)

@@ -19,7 +19,7 @@ class Redactor:
     """The HMACs of one device, under its salt."""
 
     def __init__(self, salt: bytes) -> None:
-        self._hmac = HmacSha256(salt)
+        self._hexdigest = HmacSha256(salt).hexdigest
         self.hashed_name = lru_cache(_REMEMBERED)(self.hashed)
         self._empty = self.hashed("")
 
@@ -27,7 +27,7 @@ class Redactor:
         """The HMAC of a text or of bytes, as records and sys/audit-hash show it."""
         # What comes in a header or in JSON may hold a lone surrogate, so encoding must not fail.
         data = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
-        return PREFIX + self._hmac.hexdigest(data)
+        return PREFIX + self._hexdigest(data)
 
     def redacted(self, value: object, clear: Collection[str] = _NOTHING, key: str = "") -> object:
         """The value with every string and every bytes hashed, except what lies directly below a key of `clear`.

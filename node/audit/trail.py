@@ -32,10 +32,11 @@ class Trail:
     """Made for each request while there is an audit device.
 
     Invariant: `request` returns only once a device has the request, `answered` and `refused` only once one has the
-    answer; else they raise AuditFailed, and the caller must work on nothing and answer nothing.
+    answer; else they raise AuditFailed, and the caller must work on nothing and answer nothing. The record of a request
+    that can change nothing may wait for its answer's: nobody has heard of either before both are written.
     """
 
-    __slots__ = ("_broker", "_devices", "_exchange", "_heads", "_request", "_router", "who")
+    __slots__ = ("_broker", "_devices", "_exchange", "_heads", "_held_at_ms", "_request", "_router", "who")
 
     def __init__(self, broker: Broker, router: Router, request: Request) -> None:
         self.who: Identified | None = None  # the sender, once the pipeline knows it
@@ -43,11 +44,15 @@ class Trail:
         self._router = router
         self._request = request
         self._exchange: Exchange | None = None
+        self._held_at_ms = 0  # since when the request's record waits; 0: it does not
         self._devices: tuple[Device, ...] = ()
         self._heads: list[Head] = []
 
-    async def request(self, mount: Mount, operation: Operation) -> None:
-        """Record a request that policy lets pass; a second call, when its plan is made again, records nothing."""
+    async def request(self, mount: Mount, operation: Operation, *, may_wait: bool = False) -> None:
+        """Record a request that policy lets pass; a second call, when its plan is made again, records nothing.
+
+        `may_wait`: it only reads what is stored.
+        """
         if self._exchange is not None:
             return
         who = self.who
@@ -62,6 +67,9 @@ class Trail:
             is_allowed=True,
             granting=granting,
         )
+        if may_wait:
+            self._held_at_ms = self._broker.sources.now_ms()
+            return
         began_s, meters = clock(), self._broker.meters
         record = self._send_request(self._exchange, "")
         is_recorded = await record.wait() if record.outcome is None else record.outcome
@@ -74,13 +82,7 @@ class Trail:
         """Record the answer that is about to be given."""
         if self._request.path in _UNRECORDED_ANSWERS or self._request.upload is not None:
             return
-        began_s, meters = clock(), self._broker.meters
-        record = self._send_response(response, "")
-        is_recorded = await record.wait() if record.outcome is None else record.outcome
-        meters.audit_response.add(clock() - began_s)
-        if not is_recorded:
-            meters.audit_response_failure.value += 1
-            raise AuditFailed(_RESPONSE_FAILED)
+        await self._record_answer(response, "")
 
     async def refused(self, error: BaseException) -> None:
         """Record that the request ends with an error, which the caller raises again."""
@@ -89,19 +91,22 @@ class Trail:
         if isinstance(error, ClusterError) and self._exchange is None:
             return  # nothing was done with it here, and whoever leads now records it
         if isinstance(error, asyncio.CancelledError):
-            if self._exchange is not None:
-                # Nobody can wait for this record: the request has run out of time, or the node stops.
+            # Nobody can wait for these records: the request has run out of time, or the node stops.
+            if self._held_at_ms:
+                self._send_both(Response(500), "the request was cut off")
+            elif self._exchange is not None:
                 self._send_response(Response(500), "the request was cut off")
             return
         await self.request_refused(error)
         text = _text_of(error)
         assert self._exchange is not None
         response = of_error(error) if isinstance(error, KNOWN) else refusal(500, text)
-        done = await self._send_response(response, text).wait()
-        if not done and not isinstance(error, ClusterError):
+        try:
+            await self._record_answer(response, text)
+        except AuditFailed:
             # The cluster's own errors tell nothing that is stored here, and are what makes the node ask elsewhere.
-            self._broker.meters.audit_response_failure.value += 1
-            raise AuditFailed(_RESPONSE_FAILED)
+            if not isinstance(error, ClusterError):
+                raise
 
     async def request_refused(self, error: BaseException) -> None:
         """Record a request that is to be refused, unless it is recorded already."""
@@ -131,6 +136,36 @@ class Trail:
         for device, head in zip(devices, self._heads, strict=True):
             device.channel.send(device.formatter.request_line(head, at_ms, error), record)
         return record
+
+    async def _record_answer(self, response: Response, error: str) -> None:
+        """Record the answer, behind its request if that still waits. Raises AuditFailed."""
+        began_s, meters = clock(), self._broker.meters
+        if self._held_at_ms:
+            asked, answered = self._send_both(response, error)
+            is_recorded = await asked.wait() if asked.outcome is None else asked.outcome
+            meters.audit_request.add(clock() - began_s)
+            if not is_recorded:
+                meters.audit_request_failure.value += 1
+                raise AuditFailed(_REQUEST_FAILED)
+        else:
+            answered = self._send_response(response, error)
+        is_recorded = await answered.wait() if answered.outcome is None else answered.outcome
+        meters.audit_response.add(clock() - began_s)
+        if not is_recorded:
+            meters.audit_response_failure.value += 1
+            raise AuditFailed(_RESPONSE_FAILED)
+
+    def _send_both(self, response: Response, error: str) -> tuple[Record, Record]:
+        assert self._exchange is not None
+        asked_ms, self._held_at_ms = self._held_at_ms, 0
+        answered_ms = self._broker.sources.now_ms()
+        devices = self._take_devices(self._exchange)
+        records = (Record(len(devices)), Record(len(devices), is_response=True))
+        for device, head in zip(devices, self._heads, strict=True):
+            form = device.formatter
+            lines = (form.request_line(head, asked_ms), form.response_line(head, answered_ms, response, error))
+            device.channel.send_both(lines, records)
+        return records
 
     def _send_response(self, response: Response, error: str) -> Record:
         assert self._exchange is not None

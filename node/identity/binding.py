@@ -13,7 +13,8 @@ from node.identity.model import Alias, Entity, Group
 from node.sources import new_uuid
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as all that each request makes: freezing costs as much as filling does (docs/performance.md).
+@dataclass(slots=True, unsafe_hash=True)
 class Bound:
     """Who logged in: the entity, the policies it brings, and the writes to commit with the token."""
 

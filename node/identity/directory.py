@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from engines.common.context import Seen
+from engines.common.crypto import KeyedHmac
 from engines.common.errors import PermissionDenied
 from engines.common.plan import Put
 from node.identity import store
@@ -31,26 +32,26 @@ class Directory:
     def __init__(self, opened: OpenedStore, sources: Sources, salt: bytes) -> None:
         self.sources = sources
         self._opened = opened
-        self._salt = salt
+        self._salted = KeyedHmac(salt)
         self._profiles: dict[str, tuple[int, Profile]] = {}
 
     # Keys of names
 
     def entity_name_key(self, name: str) -> str:
         """Where the entity of this name is found. Names are one whatever their capitals are."""
-        return store.ENTITY_NAMES + store.named(self._salt, name.casefold())
+        return store.ENTITY_NAMES + store.named(self._salted, name.casefold())
 
     def alias_name_key(self, mount_accessor: str, name: str) -> str:
         """Where the entity of an alias is found; exactly as the auth method spells it, per mount (CVE-2022-40186)."""
-        return f"{store.ALIAS_NAMES}{mount_accessor}/{store.named(self._salt, name)}"
+        return f"{store.ALIAS_NAMES}{mount_accessor}/{store.named(self._salted, name)}"
 
     def group_name_key(self, name: str) -> str:
         """Where the group of this name is found."""
-        return store.GROUP_NAMES + store.named(self._salt, name.casefold())
+        return store.GROUP_NAMES + store.named(self._salted, name.casefold())
 
     def group_alias_name_key(self, mount_accessor: str, name: str) -> str:
         """Where the group of an alias is found."""
-        return f"{store.GROUP_ALIAS_NAMES}{mount_accessor}/{store.named(self._salt, name)}"
+        return f"{store.GROUP_ALIAS_NAMES}{mount_accessor}/{store.named(self._salted, name)}"
 
     # Entities
 
@@ -185,11 +186,11 @@ class Directory:
         if not _is_name(record_id):
             return None
         seen = self._opened.get(prefix + record_id)
-        return None if seen is None else decode(seen.value)
+        return None if seen is None else seen.decoded(decode)
 
     def _led_to(self, key: str, find: Callable[[str], T | None]) -> T | None:
         seen: Seen | None = self._opened.get(key)
-        return None if seen is None else find(store.decode_id(seen.value))
+        return None if seen is None else find(seen.decoded(store.decode_id))
 
     def _groups(self, ids: list[str]) -> tuple[Group, ...]:
         return tuple(group for group in map(self.group, ids) if group is not None)

@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import msgpack
 
-from engines.common.crypto import hmac_sha256
+from engines.common.crypto import KeyedHmac
 from node.identity.model import Alias, Entity, Group, GroupAlias, GroupType
 
 ROOT: Final = "sys/identity/"
@@ -45,9 +45,9 @@ _FORMAT: Final = b"\x01"
 MARK: Final = _FORMAT  # the record of an index entry that only has to be there
 
 
-def named(salt: bytes, name: str) -> str:
+def named(salted: KeyedHmac, name: str) -> str:
     """The HMAC under which a name lies: 64 hex digits."""
-    return hmac_sha256(salt, b"identity\0" + name.encode("utf-8", "surrogatepass")).hex()
+    return salted.digest(b"identity\0" + name.encode("utf-8", "surrogatepass")).hex()
 
 
 def encode_id(value: str) -> bytes:

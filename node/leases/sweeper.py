@@ -19,11 +19,11 @@ from node.leases.timeline import LEASE, Due, due_by, due_put, first_due_ms
 from node.logs import log_unforeseen
 from node.tokens.revoker import Revoker
 
-_BATCH: Final = 64  # entries between two turns of the event loop: 4 ms of work
-_PAUSE_S: Final = 0.002  # between two batches: whoever came meanwhile is served before the next
+_BATCH: Final = 32  # entries between two turns of the event loop: 2 ms of work
+_PAUSE_S: Final = 0.0005  # between two batches: whoever came meanwhile is served before the next
 # What was just worked off lies at the front of the index as deletions that are not in LMDB yet, and a look from there
 # steps over all of them. What conflicted, or came in with an earlier end, waits for that look.
-_RESUMES_MAX: Final = 16
+_RESUMES_MAX: Final = 32
 _GROUPS_MAX: Final = 4  # batches that one mount's engine may have in work; more wait, so that others do not
 _ROOM_S: Final = 1.0  # in which an engine that is at work ends one of those; one that does not is taken to hang
 _POSTPONED_MS: Final = 15_000  # for leases of a mount whose engine hangs

@@ -43,7 +43,7 @@ class _Rule:
 class Acl:
     """The compiled union of the policies of one token. Immutable; build it with `Acl.of`."""
 
-    __slots__ = ("_exact", "_prefix_lengths", "_prefixes", "_rules", "_wildcards", "is_root")
+    __slots__ = ("_exact", "_last", "_prefix_lengths", "_prefixes", "_rules", "_wildcards", "is_root")
 
     def __init__(self, rules: Iterable[_Rule], *, is_root: bool) -> None:
         self.is_root: Final = is_root
@@ -53,6 +53,7 @@ class Acl:
         self._prefixes: Final = {rule.pattern.stem: rule for rule in plain if rule.pattern.prefix}
         self._prefix_lengths: Final = tuple(sorted({len(stem) for stem in self._prefixes}, reverse=True))
         self._wildcards: Final = Wildcards((r.pattern, r) for r in self._rules if r.pattern.wildcard)
+        self._last: tuple[str, _Rule | None] = ("", None)
 
     @staticmethod
     def of(policies: Sequence[Policy], subject: Subject | None = None) -> "Acl":
@@ -161,7 +162,17 @@ class Acl:
         return exact, {rule.pattern.stem: Capability(rule.bits) for rule in globs}
 
     def _for_path(self, path: str) -> _Rule | None:
-        """The most specific rule that matches exactly this spelling."""
+        """The most specific rule that matches exactly this spelling.
+
+        The last one found is remembered: the audit asks what the check has just asked, and clients ask again.
+        """
+        last_path, rule = self._last
+        if path != last_path or not path:
+            rule = self._found(path)
+            self._last = (path, rule)
+        return rule
+
+    def _found(self, path: str) -> _Rule | None:
         exact = self._exact.get(path)
         if exact is not None:
             return exact

@@ -26,6 +26,7 @@ POLICY_NAME_BYTES_MAX: Final = 256  # a name is part of a storage key, and LMDB 
 _REFUSED_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
+@lru_cache(maxsize=16_384)  # asked for each policy of each token that is made; a refusal is not remembered
 def canonical_policy_name(name: str) -> str:
     """The one spelling of a policy's name: compatibility-folded (NFKC), trimmed, lower case.
 

@@ -28,7 +28,7 @@ class Quotas:
         self._folded = folded
         self._buckets = Buckets()
         self._rules: Rules | None = None
-        self._unwatch = store.watch(self._changed)
+        self._unwatch = store.watch(self._changed, ("sys/quotas/", MOUNTS_KEY, AUTH_KEY))
 
     def close(self) -> None:
         """Follow the store no more: the node is sealing."""

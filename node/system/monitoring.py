@@ -111,12 +111,12 @@ def _in_flight(core: Core) -> dict[str, object]:
     found: dict[str, object] = {}
     for edge in core.telemetry.edges:
         for entry in list(edge.in_flight.values()):
-            peer = entry.request.transport.get_extra_info("peername") if entry.request.transport else None
+            address, port = entry.sender
             found[str(UUID(int=id(entry)))] = {
                 "start_time": rfc3339(now_ms - int((now_s - entry.began_s) * 1000)),
-                "client_remote_address": f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "",
-                "request_path": entry.request.raw_path.partition("?")[0],
-                "request_method": entry.request.method,
+                "client_remote_address": f"{address}:{port}" if address else "",
+                "request_path": entry.path,
+                "request_method": entry.method,
                 "client_id": "",
             }
     return found

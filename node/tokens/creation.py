@@ -19,7 +19,8 @@ _CREATE_PATH = "auth/token/create"
 _CUSTOM_ID_CHARS_MAX = 1024  # a header carries it with ease; what no lookup takes could not be used or revoked
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen, as all that each request makes: freezing costs as much as filling does (docs/performance.md).
+@dataclass(slots=True, unsafe_hash=True, kw_only=True)
 class CreateToken:
     """POST auth/token/create and create-orphan."""
 
@@ -40,14 +41,14 @@ class CreateToken:
     entity_alias: str = body_param(Kind.STRING, "The entity alias it is for; needs a role.", default="")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, unsafe_hash=True, kw_only=True)
 class CreateTokenOfRole(CreateToken):
     """POST auth/token/create/:role_name."""
 
     role_name: str = path_param("Name of the token role.")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Decided:
     """What is to be made, and what the client should hear about it."""
 

@@ -23,7 +23,8 @@ ID_CHARS: Final = 24  # 142 bits; the documented length
 ID_RANDOM_BYTES: Final = 24  # 50 bits more than the id holds, so that the remainder below is even to 2**-49
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as all that each request makes: freezing costs as much as filling does (docs/performance.md).
+@dataclass(slots=True, unsafe_hash=True)
 class End:
     """When something ends (Unix ms, always set), and what the client should hear about it."""
 

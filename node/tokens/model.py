@@ -50,7 +50,8 @@ class Ttls:
 TtlsOf = Callable[[str], Ttls]  # by request path, such as "auth/approle/login": its mount's, or else the system's
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen, as all that each request makes: freezing costs as much as filling does (docs/performance.md).
+@dataclass(slots=True, unsafe_hash=True, kw_only=True)
 class TokenEntry:
     """A token as stored. Times in Unix ms, 0 for never; durations in seconds, 0 for unset."""
 
@@ -86,7 +87,7 @@ class TokenEntry:
         return not self.parent
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class SeenToken:
     """A token as it was read. `key` is its HMAC; `index` is that of its record, 0 for a batch token."""
 
@@ -95,7 +96,7 @@ class SeenToken:
     index: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, unsafe_hash=True, kw_only=True)
 class TokenSpec:
     """A token to be made, everything decided. `ttl_s` 0 (never ends) is for root tokens only.
 
@@ -121,7 +122,7 @@ class TokenSpec:
     internal: bytes = field(default=b"", repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class CreatedToken:
     """A new token and the writes that make it true; a batch token needs none."""
 

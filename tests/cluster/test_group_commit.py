@@ -19,10 +19,12 @@ class Proposed:
 
     def __init__(self, **settings: float) -> None:
         self.entries: list[tuple[int, Callable[[object], None]]] = []
+        self.bodies: list[bytes] = []
         self.group = GroupCommit(RaftSettings(**settings), self._propose, self._wake)  # type: ignore[arg-type]
 
     def _propose(self, body: bytes, done: Callable[[object], None]) -> None:
         self.entries.append((len(decode(body)), done))
+        self.bodies.append(body)
 
     def _wake(self) -> None:
         asyncio.get_running_loop().call_soon(self.group.collect)
@@ -45,6 +47,19 @@ async def test_what_comes_in_one_turn_shares_an_entry() -> None:
     assert sets == 10
     done(AppliedEntry(7, [APPLIED] * 10))
     assert await asyncio.gather(*writes) == [7] * 10
+
+
+async def test_own_sets_are_those_of_the_entry() -> None:
+    """While an entry is on its way its sets are known, just as decoding gives them; not before, and not afterwards."""
+    log = Proposed()
+    writes = [log.write(value) for value in (b"a", b"b")]
+    await turn()
+    (body,) = log.bodies
+    assert log.group.own_sets(body) == decode(body)
+    assert log.group.own_sets(body + b"x") is None
+    log.entries[0][1](AppliedEntry(1, [APPLIED] * 2))
+    assert log.group.own_sets(body) is None
+    await asyncio.gather(*writes)
 
 
 async def test_an_entry_is_bounded() -> None:

@@ -292,7 +292,7 @@ state.flush_now()
 resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
 failures = []
 state.on_failed = failures.append
-state.apply(2, 1, [[Put(f"k{i}", bytes(1000)) for i in range(5000)]])
+state.apply(2, 1, [[Put(f"k{i}", bytes(1000)) for i in range(20_000)]])
 for use in (lambda: state.apply(3, 1, []), state.flush_now, lambda: state.local_put("n", b"")):
     try:
         use()

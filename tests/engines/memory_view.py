@@ -54,6 +54,9 @@ class MemoryView:
         self.reads += 1
         return self.records.get(key)
 
+    async def has_any(self, prefix: str) -> bool:
+        return bool(await self.list(prefix, limit=1))
+
     async def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
         assert prefix == "" or prefix.endswith("/")
         names = set()

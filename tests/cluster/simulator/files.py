@@ -34,7 +34,7 @@ class FileState(State):
         self._disk = disk
         self._flush_s = flush_s
         self._flush_is_due = False
-        super().__init__(folder, call_soon, threaded=False, clock=lambda: 0.0)
+        super().__init__(folder, call_soon, threaded=False)
 
     def _open_table(self) -> Table:
         return self._breakable(super()._open_table())

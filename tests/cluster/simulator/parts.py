@@ -112,7 +112,7 @@ class MemoryState(State):
         self._disk = disk
         self._prepared: Vault | None = None
         self._flush_is_due = False
-        super().__init__(folder, call_soon, threaded=False, clock=lambda: 0.0)
+        super().__init__(folder, call_soon, threaded=False)
 
     def _open_table(self) -> Any:
         return MemoryTable(self._vault, self._disk)

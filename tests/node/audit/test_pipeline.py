@@ -1,14 +1,17 @@
 """Audit as a part of every request: what is recorded, and what is refused when nothing can be."""
 
 import asyncio
+import json
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from node.audit.channel import Channel, Record
+from node.audit.sinks import File
 from node.audit.trail import Trail
 from node.errors import Sealed
 from tests.node.audit.kit import Asked, active_node, body_of, lines_of
@@ -94,12 +97,35 @@ async def test_no_answer_without_its_record(tmp_path: Path, monkeypatch: pytest.
             else:
                 real_send(channel, line, record)
 
+        def send_both(channel: Channel, lines: tuple[bytes, bytes], records: tuple[Record, Record]) -> None:
+            for line, record in zip(lines, records, strict=True):
+                send(channel, line, record)
+
         monkeypatch.setattr(Channel, "send", send)
+        monkeypatch.setattr(Channel, "send_both", send_both)
         for path in ("secret/data/a", "secret/data/none"):
             answer = await node.call("GET", path)
             assert answer.status == 500
             assert "no audit device could record the response" in body_of(answer)["errors"][0]
             assert b"canary" not in answer.body
+
+
+async def test_a_pure_read_is_recorded_in_one_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both records of a read of stored values leave in one write, the request's first; a write's are two."""
+    async with active_node() as node:
+        await node.enable("file", file_path=str(tmp_path / "a"))
+        writes: list[list[str]] = []
+        real_write = File.write
+
+        def write(file: File, lines: Sequence[bytes]) -> None:
+            writes.append([json.loads(line)["type"] for line in lines])
+            real_write(file, lines)
+
+        monkeypatch.setattr(File, "write", write)
+        assert (await node.call("POST", "secret/data/a", {"data": {"x": "1"}})).status == 200
+        assert (await node.call("GET", "secret/data/a")).status == 200
+        assert (await node.call("GET", "secret/data/none")).status == 404
+    assert writes == [["request"], ["response"], ["request", "response"], ["request", "response"]]
 
 
 async def test_without_a_device_nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:

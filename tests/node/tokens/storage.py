@@ -28,6 +28,9 @@ class MemoryStore:
         found = self.entries.get(key)
         return Seen(key, found[0], found[1]) if found is not None else None
 
+    async def has_any(self, prefix: str) -> bool:
+        return bool(await self.list(prefix, limit=1))
+
     async def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
         names: list[str] = []
         key = next(self.entries.irange(minimum=prefix + after), None)
