@@ -43,10 +43,10 @@ check: .venv/.installed ## ruff, mypy and the fast tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict $(SOURCES)
-	$(BIN)/python -m pytest -q -m 'not processes and not slow'
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not processes and not slow'
 
 test: .venv/.installed ## All tests but the slow ones, which test-slow runs
-	$(BIN)/python -m pytest -q -m 'not slow'
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not slow'
 
 test-slow: .venv/.installed ## What takes long: more seeds, new examples, thirty killed leaders, containers
 	HYPOTHESIS_PROFILE=new FAULT_KILLS=30 $(BIN)/python -m pytest -q -m slow

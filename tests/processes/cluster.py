@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -24,16 +24,34 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PROGRAM: Final = (sys.executable, "-m", "node")
 
 
+# Below what the system hands out to outgoing connections, which would take a port between here and its server's start.
+_PORTS: Final = range(12_000, 32_000)
+_WORKERS_MAX: Final = 8
+
+
+def _own_ports() -> Iterator[int]:
+    """Ports of this test process alone, round and round: those that run beside it have others (pytest-xdist)."""
+    share = len(_PORTS) // _WORKERS_MAX
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS_MAX
+    mine = _PORTS[worker * share : (worker + 1) * share]
+    start = os.getpid() * 97 % share  # so that two runs on one machine seldom meet
+    while True:
+        yield from mine[start:]
+        yield from mine[:start]
+
+
+_candidates: Final = _own_ports()
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Ports that nobody listens on now, and that no other call gives out for a while."""
+    found: list[int] = []
+    while len(found) < count:
+        port = next(_candidates)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+    return found
 
 
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = WAIT_S) -> Any:
