@@ -76,7 +76,9 @@ class CutOff(InmemStore):
         return index
 
 
-@pytest.mark.parametrize(("moment", "valid"), [("before", OLD), ("after", NEW), ("", NEW)])
+@pytest.mark.parametrize(
+    ("moment", "valid"), [("before", OLD), ("after", NEW), ("", NEW)], ids=["before", "after", "never"]
+)
 async def test_cut_off_at_any_step_leaves_one_key_valid(moment: str, valid: bytes) -> None:
     """There is one commit, so there are two outcomes: everything is old, or everything is new."""
     store = CutOff()
