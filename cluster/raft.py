@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from zlib import crc32
 
 from pysyncobj.node import Node
 
@@ -351,7 +352,8 @@ class RaftMember:
         candidates = [other for other in engine.others if self._links.connected(other) and node_id in (None, other)]
         if not candidates:
             raise MembershipRefused("there is no connected peer that could take over")
-        target = max(candidates, key=lambda other: (engine.match_index(other), other))
+        # Among equals the term decides, so that no two of them hand over to each other for ever.
+        target = max(candidates, key=lambda other: (engine.match_index(other), crc32(f"{raft_term} {other}".encode())))
         self._closing_in = raft_term
         caught_up = await self._until(
             lambda: engine.term != raft_term or engine.match_index(target) == engine.last_index,

@@ -1,4 +1,4 @@
-"""One server in dev mode for sections A to H; the tests use paths of their own on it."""
+"""A server in dev mode for each of the files; the tests of one use paths of their own on it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.walkthrough.kit import Cli, cli_for, client_for
 ROOT_TOKEN = "root"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     with dev_server(tmp_path_factory.mktemp("dev"), ROOT_TOKEN) as node:
         yield node
