@@ -40,10 +40,11 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "http": ("node.edge", "aiohttp"),
     "secrets": ("engines",),
 }
-# The clients of the seals would log what they send and get, at debug: keys among it.
+# The clients of seals and databases would log what they send and get, at debug: keys and the names of users among it.
 _NOISY: Final = (
     *("aiohttp", "asyncio", "pysyncobj"),
     *("boto3", "botocore", "urllib3", "google", "azure", "msal"),
+    *("pymongo", "redis"),
 )
 
 WATCHERS_MAX: Final = 16  # streams of log lines at a time; one more ends the oldest

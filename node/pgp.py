@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from pysequoia import Cert
 
 _SECRET_KEY_TAG: Final = 5  # RFC 9580, 5.5.1.3
+_KEY_TAGS: Final = frozenset({6, 14})  # RFC 9580, 5.5.1: public key, public subkey
+_ALGORITHM_AT: Final = 5  # in such a packet, behind its version and time
+# RSA and elliptic curves (RFC 9580, 9.1), whose sizes the library bounds. Those of DSA it does not: a key of 32 KiB
+# would keep the whole process busy for minutes, and anybody may send one.
+_ALGORITHMS: Final = frozenset({1, 2, 3, 18, 19, 22, 25, 26, 27, 28})
 _PRIVATE_ARMOR: Final = b"-----BEGIN PGP PRIVATE KEY"
 
 
@@ -63,11 +68,18 @@ def _key(text: str, name: str, now_s: float) -> PgpKey:
         raise InvalidRequest(f"{name} is a private key: keep it, and give the public one")
     try:
         cert = Cert.from_bytes(binary)
+        has_known_algorithms = _has_known_algorithms(binary)
     except Exception:  # its text holds a stack trace and parts of what was read
         raise InvalidRequest(f"{name} is not one OpenPGP public key in base64") from None
-    if cert.is_revoked:
+    if not has_known_algorithms:
+        raise InvalidRequest(f"{name} is of a kind that is not taken, such as DSA: give one of RSA or elliptic curves")
+    try:
+        is_revoked, expiration = cert.is_revoked, cert.expiration
+    except Exception:  # as above
+        raise InvalidRequest(f"{name} is not signed by itself, so nothing it says of itself holds") from None
+    if is_revoked:
         raise InvalidRequest(f"{name} is revoked")
-    if cert.expiration is not None and cert.expiration.timestamp() <= now_s:
+    if expiration is not None and expiration.timestamp() <= now_s:
         raise InvalidRequest(f"{name} has expired")
     key = PgpKey(cert.fingerprint, cert)
     try:
@@ -84,6 +96,14 @@ def _binary(text: str, name: str) -> bytes:
         return b64decode("".join(text.split()), validate=True)
     except (ValueError, binascii.Error):
         raise InvalidRequest(f"{name} is not one OpenPGP public key in base64") from None
+
+
+def _has_known_algorithms(binary: bytes) -> bool:
+    """Asked before anything is verified, but of a certificate: of other packets the library would unpack gigabytes."""
+    from pysequoia.packet import PacketPile
+
+    keys = [packet.body for packet in PacketPile.from_bytes(binary) if int(packet.tag) in _KEY_TAGS]
+    return all(body[_ALGORITHM_AT] in _ALGORITHMS for body in keys)
 
 
 def _is_private(binary: bytes) -> bool:

@@ -22,7 +22,7 @@ from node.pgp import read_key
 from node.recovery_mode import RecoveryNode
 from node.request import WireRequest, parse
 from node.response import NO_CONTENT, Response, bare, envelope, of_envelope
-from node.seal_state import KEYRING_KEY, ROOT_KEY_KEY, SEAL_CONFIG_KEY
+from node.root_key import OUT_OF_REACH
 from node.sources import new_uuid
 from node.system.generate_root import Shown
 from node.system.rekey import End, Share
@@ -31,8 +31,6 @@ from node.view import OpenedStore
 ATTEMPT: Final = "sys/generate-recovery-token/attempt"
 UPDATE: Final = "sys/generate-recovery-token/update"
 RAW: Final = "sys/raw"
-# Sealed by the seal and by the root key, not by the barrier: read or written here they would only be destroyed.
-PROTECTED: Final = frozenset({SEAL_CONFIG_KEY, ROOT_KEY_KEY, KEYRING_KEY})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +114,8 @@ async def _raw(opened: OpenedStore, method: str, key: str, body: Mapping[str, An
         return of_envelope(envelope(request_id, Answer(data={"keys": names})))
     if not key:
         raise UnsupportedPath
-    if key in PROTECTED:
-        raise InvalidRequest(f"cannot access {key!r}: it is not sealed by the barrier")
+    if key in OUT_OF_REACH:
+        raise InvalidRequest(f"cannot access {key!r}: it is among what all else is protected by")
     if method == "GET":
         seen = opened.get(key)
         if seen is None:

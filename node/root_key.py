@@ -20,13 +20,26 @@ from node.keyring import Keyring
 from node.seal import Seal
 from node.seal.shamir import ShamirSeal
 from node.seal_migration import wrapped_and_tried
-from node.seal_state import KEYRING_KEY, RECOVERY_KEY_KEY, ROOT_KEY_KEY, SEAL_CONFIG_KEY, SealConfig
+from node.seal_state import (
+    AUTHORITY_KEY,
+    CLUSTER_KEY,
+    KEYRING_KEY,
+    RECOVERY_KEY_KEY,
+    ROOT_KEY_KEY,
+    SEAL_CONFIG_KEY,
+    SealConfig,
+)
 
 logger = logging.getLogger(__name__)
 
 TOLD_KEY: Final = "core/root-key-told"
 UNSEAL_BACKUP_KEY: Final = "core/unseal-keys-backup"
 RECOVERY_BACKUP_KEY: Final = "core/recovery-keys-backup"
+# What all else is protected by. sys/raw neither shows nor changes it, not in recovery mode either: who may read secrets
+# there must not carry away what opens every backup, or makes a root token without the other key holders.
+OUT_OF_REACH: Final = frozenset(
+    (AUTHORITY_KEY, CLUSTER_KEY, KEYRING_KEY, RECOVERY_KEY_KEY, ROOT_KEY_KEY, SEAL_CONFIG_KEY, TOLD_KEY)
+)
 CHANGE_ATTEMPTS_MAX: Final = 8  # against a keyring that is rotated or counted in the same moment
 
 

@@ -15,18 +15,8 @@ from engines.common.errors import InvalidRequest, NotFound
 from engines.common.fields import Kind, body_param, path_param
 from engines.common.frame import Operation, Route
 from engines.common.plan import Answer, Delete, Plan, Put
-from node.seal_state import (
-    AUTHORITY_KEY,
-    CLUSTER_KEY,
-    KEYRING_KEY,
-    RECOVERY_KEY_KEY,
-    ROOT_KEY_KEY,
-    SEAL_CONFIG_KEY,
-)
+from node.root_key import OUT_OF_REACH
 
-_PROTECTED: Final = frozenset(
-    (AUTHORITY_KEY, CLUSTER_KEY, KEYRING_KEY, RECOVERY_KEY_KEY, ROOT_KEY_KEY, SEAL_CONFIG_KEY)
-)
 _BASE64: Final = "base64"
 
 
@@ -94,7 +84,7 @@ async def _list(request: RawPath, ctx: Context) -> Plan:
 def _allowed(path: str, verb: str) -> str:
     if not path:
         raise InvalidRequest("the path of a record is missing")
-    if path in _PROTECTED:
+    if path in OUT_OF_REACH:
         raise InvalidRequest(f"cannot {verb} '{path}'")
     return path
 

@@ -2,6 +2,7 @@
 
 import time
 from base64 import b64encode
+from hashlib import sha1, sha256
 
 import pytest
 from pysequoia import Cert, CipherSuite, Profile, Tsk
@@ -96,6 +97,37 @@ def test_a_key_that_cannot_encrypt() -> None:
     packets = list(packet.PacketPile.from_bytes(bytes(whole)))
     signing = Cert.from_packets(packets[:6])
     refused(base64(bytes(signing)), "holds no key that can encrypt")
+
+
+def packed(tag: int, body: bytes) -> bytes:
+    return bytes([0xC0 | tag, 0xFF]) + len(body).to_bytes(4, "big") + body
+
+
+def unsigned(algorithm: int, bits: int) -> bytes:
+    """A key with one user, whose self-signature is noise. Its numbers have as many bits as a packet can say."""
+    sizes = (bits, bits - 8, bits - 16)
+    one, less, least = (size.to_bytes(2, "big") + b"\xff" * (size // 8) for size in sizes)
+    is_dsa = algorithm == 17
+    key = b"\x04\x60\x00\x00\x00" + bytes([algorithm]) + one + less + b"\x00\x02\x03" * 2 * is_dsa
+    fingerprint = sha1(b"\x99" + len(key).to_bytes(2, "big") + key).digest()
+    about = b"\x05\x02\x60\x00\x00\x00" + b"\x02\x1b\x0f" + b"\x16\x21\x04" + fingerprint
+    head = b"\x04\x13" + bytes([algorithm, 8]) + len(about).to_bytes(2, "big") + about
+    signed = b"\x99" + len(key).to_bytes(2, "big") + key + b"\xb4\x00\x00\x00\x06Holder" + head
+    digest = sha256(signed + b"\x04\xff" + len(head).to_bytes(4, "big")).digest()
+    signature = head + b"\x00\x00" + digest[:2] + least * (1 + is_dsa)
+    return packed(6, key) + packed(13, b"Holder") + packed(2, signature)
+
+
+def test_a_key_that_would_take_minutes_to_check() -> None:
+    """Anybody may send one to sys/generate-root: DSA with numbers of 45,000 bits is refused before it is verified."""
+    began_s = time.monotonic()
+    refused(base64(unsigned(17, 45_000)), "is of a kind that is not taken, such as DSA")
+    assert time.monotonic() - began_s < 10
+
+
+def test_a_key_that_did_not_sign_itself() -> None:
+    """Its user and its flags are anybody's word: the refusal says so, and no stack trace of the library is told."""
+    refused(base64(unsigned(1, 2048)), "is not signed by itself")
 
 
 def test_a_key_is_bounded() -> None:

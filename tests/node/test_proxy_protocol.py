@@ -97,6 +97,18 @@ async def test_what_is_no_header_ends_the_connection(header: bytes) -> None:
         assert not rig.seen
 
 
+@pytest.mark.parametrize("header", [b"PROXY nonsense\r\n", SIGNATURE + b"\x31\x11\x00\x0c" + bytes(12)])
+async def test_cve_2024_6468_a_wrong_header_closes_no_listener(header: bytes) -> None:
+    """It ends its own connection; the next one is served."""
+    async with listening(plain(proxy_protocol_behavior="use_always")) as rig:
+        wrong, right = await rig.connect(), await rig.connect()
+        wrong.send(header + GET)
+        assert await wrong.is_closed()
+        right.send(V1 + GET)
+        assert await right.status() == 200
+        right.close()
+
+
 async def test_a_header_in_pieces_in_front_of_tls(ca: Ca) -> None:
     """The header may come byte by byte, and TLS begins right after it."""
     served = ca.issue("server")

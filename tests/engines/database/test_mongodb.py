@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from typing import Final
 
 import pymongo
 import pymongo.errors
@@ -133,11 +134,24 @@ async def test_root_and_static_passwords_rotate(mg: DatabaseRig, server: Mongodb
     await mg.creds("app.v1")
 
 
+# With these the driver would send what this machine is known by to whatever host the configuration names.
+_OF_THE_MACHINE: Final = (
+    "authMechanism=MONGODB-AWS",
+    "authMechanism=MONGODB-OIDC&authMechanismProperties=ENVIRONMENT:k8s",
+    "authmechanism=MONGODB%2DOIDC&authMechanismProperties=ENVIRONMENT:k8s",
+    "authMechanism=SCRAM-SHA-256;authMechanism=MONGODB-AWS",
+)
+
+
 async def test_configurations_that_cannot_be(mg: DatabaseRig, server: MongodbStandIn) -> None:
     """Each is told without the password."""
     for change, says in (
         ({"connection_url": "http://x"}, "not what MongoDB takes"),
         ({"connection_url": f"mongodb://admin:admin123@127.0.0.1:{server.port}/?tls=yes"}, "true or false"),
+        *(
+            ({"connection_url": f"mongodb://admin:admin123@127.0.0.1:{server.port}/?{query}"}, "authMechanism must be")
+            for query in _OF_THE_MACHINE
+        ),
         ({"tls_ca": "x"}, "not what MongoDB takes"),
         ({"write_concern": "[]"}, "write_concern"),
         ({"password": "wrong-word"}, r"Authentication failed. \(18\)"),

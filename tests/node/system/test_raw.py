@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from node.root_key import TOLD_KEY
 from node.seal_state import AUTHORITY_KEY, KEYRING_KEY, ROOT_KEY_KEY
 from tests.node.live import Live, live
 
@@ -48,7 +49,7 @@ async def test_records(node: Live) -> None:
     await node.refused("GET", "sys/raw/notes/b", token=token, status=403)
 
 
-@pytest.mark.parametrize("key", [KEYRING_KEY, ROOT_KEY_KEY, AUTHORITY_KEY])
+@pytest.mark.parametrize("key", [KEYRING_KEY, ROOT_KEY_KEY, AUTHORITY_KEY, TOLD_KEY])
 async def test_the_keys_of_everything(node: Live, key: str) -> None:
     """What protects all storage can be neither read nor replaced, with a root token either."""
     for method, body in (("GET", None), ("POST", {"value": "a"}), ("DELETE", None)):

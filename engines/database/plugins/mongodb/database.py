@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from engines.common.errors import InvalidRequest
 from engines.database.connection_url import filled, int_of, text_of
@@ -17,6 +18,10 @@ from engines.database.plugins.mongodb.statements import creation_of, revocation_
 from engines.database.pool import OPERATION_S_MAX, PoolLimits
 
 _ADMIN: Final = "admin"
+# Those that send the credentials of the configuration. The others would send those of this machine, such as its cloud
+# identity or its Kubernetes token, to whatever host a configuration names.
+_MECHANISMS: Final = frozenset({"DEFAULT", "SCRAM-SHA-1", "SCRAM-SHA-256", "PLAIN", "MONGODB-X509"})
+_MECHANISM: Final = re.compile(r"authmechanism=([^&;]*)", re.I)
 _UNAUTHORIZED: Final = 13
 _USER_NOT_FOUND: Final = 11
 
@@ -37,6 +42,8 @@ def open_mongodb(settings: Settings) -> MongodbDatabase:
     parameters = {name.lower(): value for name, value in parse_qsl(url.partition("?")[2])}
     if any(parameters.get(name, "true") not in ("true", "false") for name in ("tls", "ssl")):
         raise InvalidRequest("tls must be true or false")  # the driver takes anything else for false
+    if not set(_MECHANISM.findall(unquote(url.partition("?")[2]))) <= _MECHANISMS:
+        raise InvalidRequest(f"authMechanism must be one of {', '.join(sorted(_MECHANISMS))}")
     files = {
         name: PemFile(text)
         for setting, name in (("tls_ca", "tlsCAFile"), ("tls_certificate_key", "tlsCertificateKeyFile"))
