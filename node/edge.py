@@ -270,6 +270,8 @@ class Edge:
         connection = cast(Connection, request.protocol)
         address, port = connection.sender
         headers = {name.lower(): value for name, value in request.headers.items()}
+        if len(lines := request.headers.getall("X-Forwarded-For", ())) > 1:
+            headers["x-forwarded-for"] = ",".join(lines)  # each proxy may add a line of its own (RFC 9110, 5.3)
         wire = WireRequest(
             method=method,
             path=path,

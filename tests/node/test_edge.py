@@ -57,6 +57,20 @@ async def _status(reader: asyncio.StreamReader) -> int:
     return int(head.split()[1])
 
 
+async def test_lines_of_several_proxies_are_one_chain(rig: Rig) -> None:
+    """A proxy that adds a line of its own to X-Forwarded-For, instead of to the line there is, is understood."""
+    rig.edge.listener = replace(
+        rig.edge.listener,
+        x_forwarded_for_authorized_addrs=(ip_network("127.0.0.0/8"),),
+        x_forwarded_for_hop_skips=1,
+    )
+    reader, writer = await rig.connect()
+    writer.write(b"GET /v1/a HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.7\r\nX-Forwarded-For: 192.0.2.8\r\n\r\n")
+    assert await _status(reader) == 200
+    writer.close()
+    assert [wire.client_address for wire in rig.seen] == ["192.0.2.7"]
+
+
 LIST = b"LIST /v1/secret/metadata/a HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
