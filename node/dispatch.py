@@ -20,6 +20,7 @@ from node.paths import canonical_path
 from node.quotas.verdict import ADMITTED, Verdict
 from node.redaction import redacted
 from node.request import WireRequest, json_object, parse
+from node.request_log import RequestLog
 from node.response import Response, of_error
 from node.sources import new_uuid
 from node.system.monitoring import open_answer, with_format
@@ -33,6 +34,7 @@ class RateGate:
     """The rate limits as the HTTP edge asks for them. A sealed node knows none."""
 
     core: Core
+    requests: RequestLog | None = None
 
     def before_body(self, path: str, address: str) -> Verdict:
         """Judge a request by its raw path and its sender."""
@@ -42,7 +44,11 @@ class RateGate:
         return node.quotas.before_body(path, address)
 
     async def refused(self, wire: WireRequest, verdict: Verdict) -> Response:
-        """The answer to a request beyond its limit, recorded if that is wanted."""
+        """The answer to a request beyond its limit, recorded and logged if that is wanted."""
+        answer = self._refused(wire, verdict)
+        return await (answer if self.requests is None else self.requests.logged(wire, answer))
+
+    async def _refused(self, wire: WireRequest, verdict: Verdict) -> Response:
         assert verdict.refusal is not None
         node = self.core.unsealed
         if node is not None and self.core.is_active and node.audit.enabled and node.quotas.config().audit_logging:

@@ -1,4 +1,6 @@
-"""Log lines: on standard error, and to whoever watches (sys/monitor). Text for people, or JSON.
+"""Log lines: on standard error, in a file if one is asked for, and to whoever watches (sys/monitor).
+
+Text for people, or JSON.
 
 Secrets never come here; see `log_unforeseen`. Levels can be changed while the server runs (sys/loggers): for all, or by
 the documented names of its parts. Each watcher has a level of its own, which changes nothing for the others.
@@ -46,6 +48,9 @@ _NOISY: Final = (
     *("boto3", "botocore", "urllib3", "google", "azure", "msal"),
     *("pymongo", "redis"),
 )
+
+# What lines carry beside their text, of those that standard logging writes: node/request_log.py.
+_REQUEST_FIELDS: Final = ("client_address", "duration", "request_method", "request_path", "start_time", "status_code")
 
 WATCHERS_MAX: Final = 16  # streams of log lines at a time; one more ends the oldest
 WATCHED_LINES_MAX: Final = 512  # lines that wait for a watcher that reads slowly; what is beyond is dropped and counted
@@ -147,14 +152,18 @@ class Logging:
         self.levels = Levels()
         self._watchers: list[Watcher] = []
 
-    def set_up(self, level: str, form: str) -> None:
-        """Write all log lines of this process to standard error, at this level or above."""
+    def set_up(self, level: str, form: str, file: logging.Handler | None = None) -> None:
+        """Write all log lines of this process to standard error, and to the file, at this level or above."""
         self.levels = Levels(level)
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(_formatter(form, colors=sys.stderr.isatty()))
-        handler.addFilter(lambda record: self.levels.admits(record))
+        handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+        handlers[0].setFormatter(_formatter(form, colors=sys.stderr.isatty()))
+        if file is not None:
+            file.setFormatter(_formatter(form, colors=False))
+            handlers.append(file)
+        for handler in handlers:
+            handler.addFilter(lambda record: self.levels.admits(record))
         logging.addLevelName(TRACE, "TRACE")
-        logging.getLogger().handlers[:] = [handler]
+        logging.getLogger().handlers[:] = handlers
         structlog.configure(
             processors=[structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
             logger_factory=structlog.stdlib.LoggerFactory(),
@@ -194,15 +203,16 @@ class Logging:
 LOGGING: Final = Logging()
 
 
-def set_up(level: str, form: str) -> None:
-    """Write all log lines of this process to standard error, at this level or above."""
-    LOGGING.set_up(level, form)
+def set_up(level: str, form: str, file: logging.Handler | None = None) -> None:
+    """Write all log lines of this process to standard error, and to the file, at this level or above."""
+    LOGGING.set_up(level, form, file)
 
 
 def _formatter(form: str, *, colors: bool) -> logging.Formatter:
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(allow=_REQUEST_FIELDS),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last: structlog.typing.Processor = (

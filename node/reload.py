@@ -1,8 +1,9 @@
 """SIGHUP: what a running server takes anew without dropping a connection (documentation, "Signals").
 
-Certificates and keys of the listeners, from the paths of the start; the log level and the listeners' own headers, from
-the configuration files; and the files of audit devices are opened anew. Whatever is wrong with one of them leaves what
-is in use, and the others are taken nevertheless.
+Certificates and keys of the listeners, from the paths of the start; the levels of the log and of the
+requests in it and the listeners' own headers, from the configuration files; and the files of audit devices are opened
+anew. Whatever is wrong with one of them leaves what is in use, and the others are taken nevertheless. The log file is
+not opened anew: it is rotated by the server itself.
 """
 
 import logging
@@ -18,6 +19,7 @@ from node.core import Core
 from node.edge import Edge
 from node.errors import ConfigError
 from node.listener_tls import ListenerTls
+from node.request_log import RequestLog
 from node.response_headers import ListenerHeaders
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,7 @@ class Listening:
 
     edge: Edge
     tls: ListenerTls | None
+    requests: RequestLog
 
 
 def own_headers(config: Config, core: Core) -> dict[str, str]:
@@ -58,6 +61,7 @@ def reload(core: Core, options: ServerOptions, env: Mapping[str, str], listening
         logs.set_level(config.log_level)
     by_address = {(each.type, each.address): each for each in config.listeners}
     for one in listening:
+        one.requests.take(config.log_requests_level)
         now = by_address.get((one.edge.listener.type, one.edge.listener.address))
         if now is not None:
             one.edge.headers = ListenerHeaders(now.custom_response_headers, own_headers(core.config, core))

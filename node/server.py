@@ -34,10 +34,12 @@ from node.dispatch import RateGate, dispatch
 from node.edge import Edge
 from node.errors import ConfigError, NodeError
 from node.listener_tls import ask_at_terminal, listener_tls
+from node.log_file import FileLines, log_file_of
 from node.recovery_mode import RecoveryNode
 from node.registration.catalogues import catalogue_of
 from node.registration.registry import keep_told
 from node.reload import Listening, own_headers, reload
+from node.request_log import RequestLog
 from node.response_headers import ListenerHeaders
 from node.retry_join import retry_join
 from node.seal.registry import seal_from_stanza
@@ -64,7 +66,12 @@ def run(options: ServerOptions) -> int:
     try:
         config = load([Path(path) for path in options.config_paths], os.environ, dev=options.dev)
         config = dev.configured(config, options) if options.dev else config
-        logs.set_up(options.log_level or config.log_level, options.log_format or config.log_format)
+        file = log_file_of(config, options)
+        logs.set_up(
+            options.log_level or config.log_level,
+            options.log_format or config.log_format,
+            None if file is None else FileLines(file),
+        )
         for warning in config.warnings:
             logger.warning("%s", warning)
         return uvloop.run(_serve(config, options))
@@ -126,11 +133,12 @@ async def _serve(config: Config, options: ServerOptions) -> int:
     try:
         for listener in config.listeners:
             handle = partial(dispatch, core, listener) if recovery is None else partial(recovery_api.dispatch, recovery)
-            edge = Edge(listener, handle, RateGate(core))
+            requests = RequestLog(handle, sources, config.log_requests_level)
+            edge = Edge(listener, requests, RateGate(core, requests))
             edge.headers = ListenerHeaders(listener.custom_response_headers, own_headers(config, core))
             tls = listener_tls(listener, ask_at_terminal)
             await _listen(edge, None if tls is None else tls.context)
-            listening.append(Listening(edge, tls))
+            listening.append(Listening(edge, tls, requests))
             core.telemetry.edges.append(edge)
         dev_lines = await dev.start(core, options) if options.dev else []
         print(banner(config, core.identity, dev_lines, is_recovery=options.recovery), flush=True)

@@ -8,7 +8,9 @@ from node.cli.command import Call, Command
 from node.cli.durations import NANOS
 from node.cli.errors import UsageError
 from node.cli.monitor import LEVELS, LOG_FORMATS
-from node.cli.server_options import DAY_S, ServerOptions
+from node.cli.server_options import ServerOptions
+
+DAY_S: Final = 86_400
 
 
 def _server(call: Call) -> int:
@@ -20,7 +22,12 @@ def _server(call: Call) -> int:
 
 
 def _options(call: Call) -> ServerOptions:
-    text, on, number = call.flags.text, call.flags.switch, call.flags.number
+    text, on = call.flags.text, call.flags.switch
+
+    def given(name: str) -> int | None:
+        return call.flags.number(name) if call.flags.given(name) else None
+
+    age_ns = given("log-rotate-duration")
     dev = on("dev") or on("dev-tls")
     if not dev and not call.flags.items("config"):
         raise UsageError("Must specify at least one config path using -config")
@@ -29,9 +36,10 @@ def _options(call: Call) -> ServerOptions:
         log_level=text("log-level") or None,
         log_format=text("log-format") or None,
         log_file=text("log-file"),
-        log_rotate_bytes=number("log-rotate-bytes"),
-        log_rotate_duration_s=number("log-rotate-duration") // NANOS["s"],
-        log_rotate_max_files=number("log-rotate-max-files"),
+        log_rotate_bytes=given("log-rotate-bytes"),
+        # Rounded up, because none at all would mean for ever.
+        log_rotate_duration_s=None if age_ns is None else -(-age_ns // NANOS["s"]),
+        log_rotate_max_files=given("log-rotate-max-files"),
         experiments=call.flags.items("experiment"),
         pprof_dump_dir=text("pprof-dump-dir"),
         exit_on_core_shutdown=on("exit-on-core-shutdown"),
@@ -58,7 +66,7 @@ COMMANDS: Final = (
             flags.items("config", "Configuration file, or folder of them; may be repeated."),
             flags.choice("log-level", "Least important level to log.", ("", *LEVELS), "", env="VAULT_LOG_LEVEL"),
             flags.choice("log-format", "standard or json.", ("", *LOG_FORMATS), "", env="VAULT_LOG_FORMAT"),
-            flags.text("log-file", "File to log to besides standard output."),
+            flags.text("log-file", "File to log to besides standard error."),
             flags.number("log-rotate-bytes", "Start a new log file after so many bytes; 0 is without limit.", 0),
             flags.duration("log-rotate-duration", "Start a new log file after this time.", DAY_S * NANOS["s"]),
             flags.number("log-rotate-max-files", "Old log files to keep; 0 keeps all, -1 none.", 0),

@@ -1,9 +1,6 @@
 """What `server` was asked for on the command line: the one type the command line hands to the node."""
 
 from dataclasses import dataclass, field
-from typing import Final
-
-DAY_S: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,9 +14,9 @@ class ServerOptions:
     log_level: str | None = None
     log_format: str | None = None
     log_file: str = ""
-    log_rotate_bytes: int = 0
-    log_rotate_duration_s: int = DAY_S
-    log_rotate_max_files: int = 0
+    log_rotate_bytes: int | None = None
+    log_rotate_duration_s: int | None = None
+    log_rotate_max_files: int | None = None
     experiments: tuple[str, ...] = ()
     pprof_dump_dir: str = ""
     exit_on_core_shutdown: bool = False

@@ -13,6 +13,7 @@ from node.cli.server_options import ServerOptions
 from node.config.load import load
 from node.edge import Edge
 from node.reload import Listening, own_headers, reload
+from node.request_log import RequestLog
 from node.response_headers import ListenerHeaders
 from tests.node.cores import new_core
 from tests.node.edges import OpenGate
@@ -49,11 +50,12 @@ async def test_levels_and_headers(tmp_path: Path) -> None:
     async def handle(wire: object) -> object:
         raise AssertionError("nothing is asked")
 
-    edge = Edge(listener, handle, OpenGate())  # type: ignore[arg-type]
+    requests = RequestLog(handle, core.sources, "off")  # type: ignore[arg-type]
+    edge = Edge(listener, requests, OpenGate())
     env = {"VAULT_LOG_LEVEL": "error"}
 
     def hup() -> None:
-        reload(core, ServerOptions(config_paths=(str(file),)), env, [Listening(edge, None)])
+        reload(core, ServerOptions(config_paths=(str(file),)), env, [Listening(edge, None, requests)])
 
     root = logging.getLogger()
     root.setLevel(logging.ERROR)

@@ -41,6 +41,15 @@ def test_files(sr: Terminal, started: list[ServerOptions]) -> None:
     assert started[0].config_paths == ("a.hcl", "b")
     assert (started[0].log_level, started[0].log_format) == ("debug", None)
     assert started[0].log_rotate_duration_s == 3600
+    assert (started[0].log_rotate_bytes, started[0].log_rotate_max_files) == (None, None)
+
+
+def test_rotation(sr: Terminal, started: list[ServerOptions]) -> None:
+    """A flag that repeats its default was given all the same; less than a second is not for ever."""
+    words = ("-log-rotate-duration=500ms", "-log-rotate-bytes=0", "-log-rotate-max-files", "-1")
+    assert sr("server", "-dev", *words).code == 0
+    assert (started[0].log_rotate_duration_s, started[0].log_rotate_bytes) == (1, 0)
+    assert started[0].log_rotate_max_files == -1
 
 
 def test_nothing_to_run(sr: Terminal, started: list[ServerOptions]) -> None:
