@@ -60,7 +60,7 @@ class RequestLog:
                 "client_address": _address(wire),
                 "duration": f"{(self._sources.monotonic_s() - began_s) * 1000:.3f}ms",
                 "request_method": wire.method,
-                "request_path": _shown_path(wire.path),
+                "request_path": shown_path(wire.path),
                 "start_time": rfc3339(began_ms),
                 "status_code": status,
             }
@@ -74,7 +74,7 @@ def _address(wire: WireRequest) -> str:
     return f"{shown}:{wire.client_port}"
 
 
-def _shown_path(path: str) -> str:
+def shown_path(path: str) -> str:
     """The path without tokens. One that cannot be read is not shown: nobody can tell what it holds."""
     prefix = "/v1/" if path.startswith("/v1/") else path[:1]
     try:

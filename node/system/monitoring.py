@@ -21,6 +21,7 @@ from node.config.listeners import Listener
 from node.core import Core
 from node.logs import LEVELS, LOGGING
 from node.request import WireRequest
+from node.request_log import shown_path
 from node.response import Response, bare
 from node.system.cluster import rfc3339
 from node.system.host_info import host_info
@@ -118,7 +119,7 @@ def _in_flight(core: Core) -> dict[str, object]:
             found[str(_id_of(entry))] = {
                 "start_time": rfc3339(now_ms - int((now_s - entry.began_s) * 1000)),
                 "client_remote_address": f"{address}:{port}" if address else "",
-                "request_path": entry.path,
+                "request_path": shown_path(entry.path),
                 "request_method": entry.method,
                 "client_id": "",
             }

@@ -119,7 +119,8 @@ def _refusals_before_the_token(node: Node, root_token: str, shares: list[str]) -
     nonce = node.call("POST", ATTEMPT, {}).json["nonce"]
     again: Reply = node.call("POST", ATTEMPT, {})
     assert again.status == 400 and "already in progress" in again.json["errors"][0]
-    wrong = bytes([*b64decode(shares[0])[:-2], 0, b64decode(shares[0])[-1]]).hex()
+    *others, last, number = b64decode(shares[0])
+    wrong = bytes([*others, last ^ 1, number]).hex()
     assert node.call("POST", UPDATE, {"key": shares[1], "nonce": "other"}).status == 400
     assert node.call("POST", UPDATE, {"key": shares[1], "nonce": nonce}).json["progress"] == 1
     refused = node.call("POST", UPDATE, {"key": wrong, "nonce": nonce})

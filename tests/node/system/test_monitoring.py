@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -15,6 +16,7 @@ from node.config.load import load
 from node.config.model import Config
 from node.core import Core
 from node.dispatch import dispatch
+from node.edge import Edge, InFlight
 from node.join import begin_join
 from node.request import WireRequest
 from node.response import Response
@@ -142,6 +144,19 @@ async def test_in_flight_requests() -> None:
         assert await one.ok("GET", "sys/in-flight-req") == {}
         answer = await ask(one.core, "sys/in-flight-req", listener=open_to_anybody(one.core))
         assert (answer.status, json.loads(answer.body)) == (200, {})
+
+
+async def test_a_token_in_a_path_in_flight_is_not_shown() -> None:
+    """Two routes carry one in their path, and the listener may show what is in flight to anybody."""
+    async with live() as one:
+        task = asyncio.current_task()
+        assert task is not None
+        entry = InFlight(task, 90.0, 0.0, "POST", "/v1/auth/token/renew/hvs.canary", ("192.0.2.7", 4711))
+        one.core.telemetry.edges.append(cast(Edge, SimpleNamespace(in_flight={1: entry})))
+        answer = await ask(one.core, "sys/in-flight-req", listener=open_to_anybody(one.core))
+        (shown,) = json.loads(answer.body).values()
+        assert (shown["client_remote_address"], shown["request_method"]) == ("192.0.2.7:4711", "POST")
+        assert b"canary" not in answer.body
 
 
 async def test_host_info() -> None:
