@@ -10,4 +10,4 @@ except PackageNotFoundError:  # run from a checkout that is not installed
 
 API_VERSION: Final = "1.18.0"
 VERSION: Final = f"{API_VERSION}+strongroom.{OWN_VERSION}"
-BUILD_DATE: Final = "2026-11-21T00:00:00Z"
+BUILD_DATE: Final = "2026-11-22T00:00:00Z"
