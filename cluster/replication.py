@@ -311,7 +311,9 @@ class Replicator:
             return
         for node_id in self._engine.others:
             follower = self._of(node_id)
-            if follower.sent_commit < self._engine.commit_index and follower.stream is None:
+            # To one that has to prove what it holds this would say nothing, and keep putting off what asks for it.
+            is_told = follower.stream is None and not follower.must_prove
+            if is_told and follower.sent_commit < self._engine.commit_index:
                 self._send(node_id, follower, follower.next_index - 1, [])
 
     def _send(

@@ -1,5 +1,6 @@
 """An old or an emptied disk under an old node id: found out, stopped, kept from coming back; never voted with."""
 
+import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -241,6 +242,40 @@ def remove_journal(old: Path, now: Path) -> None:
 
 def remove_raft(old: Path, now: Path) -> None:
     shutil.rmtree(now / "raft")
+
+
+def test_a_node_behind_the_log_catches_up_beside_steady_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked to prove what it holds although the news of commits keeps the link busy (seen in a torture run)."""
+    reconnected = Replicator.reconnected
+
+    def with_news_at_once(self: Replicator, node_id: str) -> None:
+        reconnected(self, node_id)
+        self._tell_news()
+
+    monkeypatch.setattr(Replicator, "reconnected", with_news_at_once)
+
+    async def body() -> None:
+        cluster = Cluster(tmp_path, trailing_logs=5)
+        try:
+            leader = await cluster.form(3)
+            node = cluster.node("n3")
+            await fill(leader, 0, 20)
+            await cluster.same_everywhere()
+            node.crash()
+            await fill(leader, 100, 100)
+            leader.store._state.flush_now()
+            await fill(leader, 200, 10)
+            assert leader.store._journal[0][1] > 100
+            behind = leader.store.applied_index
+            writer = asyncio.create_task(fill(leader, 1000, 100_000))
+            await node.start()
+            await cluster.until(lambda: node.store.applied_index >= behind, within_s=5)
+            assert not writer.done()
+            writer.cancel()
+        finally:
+            cluster.close()
+
+    run(body())
 
 
 @pytest.mark.parametrize("spoil", [remove_state, old_state, old_vote, remove_journal, remove_raft])
