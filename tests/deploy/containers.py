@@ -202,7 +202,8 @@ def build(tag: str, wheel_folder: Path, env: Mapping[str, str], *, label: str) -
 def runtime_settings(folder: Path) -> dict[str, str]:
     """podman with runc, whatever its configuration names."""
     file = folder / "containers.conf"
-    file.write_text('[engine]\nruntime = "runc"\n[containers]\ndefault_ulimits = ["nofile=16384:16384"]\n')
+    limits = '["nofile=16384:16384", "nproc=4096:4096"]'  # what any machine has
+    file.write_text(f'[engine]\nruntime = "runc"\n[containers]\ndefault_ulimits = {limits}\n')
     return {"CONTAINERS_CONF": str(file)}
 
 
